@@ -1,0 +1,1 @@
+"""The event contract, the feature definitions, and the only code that reads or writes Feast."""

@@ -1,0 +1,57 @@
+"""One event as it arrives from outside, checked against the contract."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from feature_repo import schema as s
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=s.MAX_ID_LENGTH)]
+EventType = Literal["impression", "view", "click", "cart", "purchase", "rating"]
+
+
+class Event(BaseModel):
+    """Something that somebody did. `event_id` is the idempotency key: the same id again changes nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: Id = Field(default_factory=lambda: uuid.uuid4().hex, description="idempotency key; made up if missing")
+    user_id: Id
+    item_id: Id
+    event_type: EventType
+    timestamp: AwareDatetime | None = Field(default=None, description="ISO 8601 with zone; the time of arrival if missing")
+    session_id: Id | None = None
+    quantity: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    value: float | None = Field(default=None, allow_inf_nan=False)
+    request_id: Id | None = Field(default=None, description="the answer that showed the item")
+    position: int | None = Field(default=None, ge=0, le=100_000)
+    variant: Id | None = None
+    context: dict[Id, Annotated[str, StringConstraints(max_length=1_000)]] | None = Field(default=None, max_length=50)
+
+    def at(self, now: datetime) -> Event:
+        """The event with its time, which is `now` if it came without."""
+        return self if self.timestamp else self.model_copy(update={"timestamp": now})
+
+
+def to_arrow(events: Iterable[Event]) -> pa.Table:
+    """Events that have their time as a table of the contract's schema, `batch_id` empty.
+
+    A purchase without `value` is worth price times quantity.
+    """
+    rows = []
+    for event in events:
+        row = event.model_dump()
+        assert event.timestamp is not None
+        row[s.TIMESTAMP] = event.timestamp.astimezone(UTC)
+        if event.value is None and event.price is not None and event.event_type == s.PURCHASE:
+            row[s.VALUE] = event.price * (event.quantity if event.quantity is not None else 1.0)
+        row[s.CONTEXT] = list(event.context.items()) if event.context else None
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=s.EVENTS)

@@ -1,0 +1,91 @@
+"""The durable log of arriving events: SQLite in WAL mode, one file, several processes.
+
+An event is in the log once, whatever how often it is sent. Consumers remember how far they have read,
+so that nothing between the log and the features, or the log and the lake, is lost by a crash.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from feature_repo.event import Event
+
+FEATURES_CONSUMER = "features"
+INGEST_CONSUMER = "ingest"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL UNIQUE,
+    body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
+"""
+
+
+class EventLog:
+    """Append, read on, remember. Safe to use from several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        # autocommit: transactions are opened by hand, around each append.
+        self._db = sqlite3.connect(path, check_same_thread=False, timeout=30, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")  # an acknowledged event survives a power cut
+        self._db.executescript(_TABLES)
+
+    def append(self, events: Sequence[Event]) -> list[Event]:
+        """Make events durable.
+
+        Returns:
+            Those that were not in the log before.
+        """
+        new = []
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for event in events:
+                    row = (event.event_id, event.model_dump_json(exclude_none=True))
+                    if self._db.execute("INSERT OR IGNORE INTO events (event_id, body) VALUES (?, ?)", row).rowcount:
+                        new.append(event)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        return new
+
+    def read(self, consumer: str, limit: int = 10_000) -> tuple[list[Event], int]:
+        """The next events that the consumer has not marked as done, and the position after them."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?",
+                (self._position(consumer), limit),
+            ).fetchall()
+            last = rows[-1][0] if rows else self._position(consumer)
+        return [Event.model_validate_json(body) for _, body in rows], last
+
+    def mark(self, consumer: str, position: int) -> None:
+        """Remember that the consumer is done with everything up to `position`; never goes back."""
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO consumers VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)",
+                (consumer, position),
+            )
+
+    def waiting(self, consumer: str) -> int:
+        """How many events the consumer has still to read."""
+        with self._lock:
+            query = "SELECT count(*) FROM events WHERE position > ?"
+            return int(self._db.execute(query, (self._position(consumer),)).fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _position(self, consumer: str) -> int:
+        row = self._db.execute("SELECT position FROM consumers WHERE name = ?", (consumer,)).fetchone()
+        return int(row[0]) if row else 0

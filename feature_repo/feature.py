@@ -1,0 +1,84 @@
+"""What a feature file declares: an Ibis expression and the Feast view that carries its result, together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import FeastType
+from ibis.expr.types import IntegerColumn, Table, TimestampColumn
+
+from feature_repo import schema as s
+
+MOMENT: Final = "event_timestamp"
+"""The moment that a row of features is true for. Features never look past it, and never at the clock."""
+AGE_DAYS: Final = "age_days"
+"""Column of the inputs: how long before the row's moment the event was, in days."""
+RECENCY: Final = "recency"
+"""Column of `history`: 0 for the user's newest event, 1 for the one before it, and so on."""
+HOUR_OF_WEEK: Final = "hour_of_week"
+"""0 is Monday 00:00–00:59 UTC, 167 is Sunday 23:00–23:59."""
+
+USER: Final = Entity(name="user", join_keys=[s.USER_ID], value_type=ValueType.STRING)
+ITEM: Final = Entity(name="item", join_keys=[s.ITEM_ID], value_type=ValueType.STRING)
+TIME_OF_WEEK: Final = Entity(name="time_of_week", join_keys=[HOUR_OF_WEEK], value_type=ValueType.INT64)
+
+Input = Literal["history", "events", "items", "users"]
+"""What an expression reads.
+
+- `history`: each user's newest `HISTORY_EVENTS` events but impressions, at each of the user's moments:
+  `user_id, event_timestamp, item_id, event_type, timestamp, value, category, age_days, recency`.
+  The batch engine cuts it from the lake, the stream path from the online store: the same table.
+- `events`: all events but impressions up to the moment, with `discount` and `category`.
+- `items`, `users`: the tables as ingested.
+"""
+
+
+def epoch_us(time: TimestampColumn) -> IntegerColumn:
+    """Epoch microseconds, as Ibis has only whole seconds."""
+    return time.epoch_seconds() * 1_000_000 + time.microsecond()
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature view: what it reads, what it computes, what it serves.
+
+    `compute` is a pure function from the input to one row per entity and moment, with the join key,
+    `event_timestamp` and every column of `fields`. It is compiled for the engine that runs it.
+    """
+
+    name: str
+    entity: Entity
+    reads: Input
+    compute: Callable[[Table], Table]
+    fields: Mapping[str, FeastType]
+    description: str
+    ttl: timedelta | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.entity.join_key, MOMENT, *self.fields]
+
+    @property
+    def streamed(self) -> bool:
+        """Whether an arriving event updates it at once."""
+        return self.reads == "history"
+
+    def expression(self, table: Table) -> Table:
+        """The view's rows over an input table, columns in the order of the view."""
+        return self.compute(table).select(*self.columns)
+
+    def view(self, path: str) -> FeatureView:
+        """The Feast view over the snapshots in `path`, a glob of Parquet files."""
+        return FeatureView(
+            name=self.name,
+            entities=[self.entity],
+            schema=[Field(name=name, dtype=dtype) for name, dtype in self.fields.items()],
+            source=FileSource(name=f"{self.name}_snapshots", path=path, timestamp_field=MOMENT),
+            ttl=self.ttl,
+            online=True,
+            description=self.description,
+        )

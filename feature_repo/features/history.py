@@ -1,0 +1,42 @@
+"""What the stream path starts from: a user's newest events, kept online so that an arriving event joins them."""
+
+from __future__ import annotations
+
+import ibis
+from feast.types import Array, Float64, String
+from ibis.expr.types import Table
+
+from feature_repo.feature import MOMENT, RECENCY, USER, Feature, epoch_us
+from feature_repo.schema import CATEGORY, EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
+
+
+def history(history: Table) -> Table:
+    """Parallel lists of the user's newest events, newest last; times in epoch microseconds
+    (whole numbers, which float64 holds exactly).
+
+    An unknown category is the empty string and an unknown value NaN, as lists in Feast hold no nulls.
+    """
+    order = [ibis.desc(history[RECENCY])]
+    return history.group_by(USER_ID, MOMENT).agg(
+        history_items=history[ITEM_ID].collect(order_by=order),
+        history_types=history[EVENT_TYPE].collect(order_by=order),
+        history_times=epoch_us(history[TIMESTAMP]).cast("float64").collect(order_by=order),
+        history_values=history[VALUE].fill_null(float("nan")).collect(order_by=order),
+        history_categories=history[CATEGORY].fill_null("").collect(order_by=order),
+    )
+
+
+FEATURE = Feature(
+    name="history",
+    entity=USER,
+    reads="history",
+    compute=history,
+    fields={
+        "history_items": Array(String),
+        "history_types": Array(String),
+        "history_times": Array(Float64),
+        "history_values": Array(Float64),
+        "history_categories": Array(String),
+    },
+    description="The newest events, for the stream path to add to",
+)

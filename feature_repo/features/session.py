@@ -1,0 +1,31 @@
+"""What a user did last: the newest events in the order in which they happened."""
+
+from __future__ import annotations
+
+import ibis
+from feast.types import Array, Float64, String
+from ibis.expr.types import Table
+
+from feature_repo.feature import MOMENT, RECENCY, USER, Feature
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, SESSION_EVENTS, TIMESTAMP, USER_ID
+
+
+def session(history: Table) -> Table:
+    """Parallel lists of the last `SESSION_EVENTS` events, newest last; times in epoch seconds."""
+    newest = history.filter(history[RECENCY] < SESSION_EVENTS)
+    order = [ibis.desc(newest[RECENCY])]
+    return newest.group_by(USER_ID, MOMENT).agg(
+        session_items=newest[ITEM_ID].collect(order_by=order),
+        session_types=newest[EVENT_TYPE].collect(order_by=order),
+        session_times=newest[TIMESTAMP].epoch_seconds().cast("float64").collect(order_by=order),
+    )
+
+
+FEATURE = Feature(
+    name="session",
+    entity=USER,
+    reads="history",
+    compute=session,
+    fields={"session_items": Array(String), "session_types": Array(String), "session_times": Array(Float64)},
+    description="The last 50 events",
+)

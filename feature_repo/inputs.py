@@ -1,0 +1,41 @@
+"""The tables that feature expressions read, cut to a moment. Batch and stream build them with the same code."""
+
+from __future__ import annotations
+
+import ibis
+from ibis.expr.types import Table
+
+from feature_repo import schema as s
+from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY, epoch_us
+
+HISTORY_COLUMNS = (s.USER_ID, MOMENT, s.ITEM_ID, s.EVENT_TYPE, s.TIMESTAMP, s.VALUE, s.CATEGORY)
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+def until_moment(events: Table) -> Table:
+    """Events not later than their `event_timestamp`, without impressions, with their age."""
+    past = events.filter(events[s.TIMESTAMP] <= events[MOMENT], events[s.EVENT_TYPE] != s.IMPRESSION)
+    age_us = epoch_us(past[MOMENT]) - epoch_us(past[s.TIMESTAMP])
+    return past.mutate(**{AGE_DAYS: age_us / MICROSECONDS_PER_DAY})
+
+
+def history(events: Table) -> Table:
+    """The input `history`: each user's newest `HISTORY_EVENTS` events at each moment.
+
+    Events of one time stamp (the rows of one order) are told apart by item and type, so that the same
+    events give the same order wherever they come from.
+    """
+    past = until_moment(events.select(*HISTORY_COLUMNS))
+    order = [ibis.desc(past[s.TIMESTAMP]), past[s.ITEM_ID], past[s.EVENT_TYPE]]
+    recency = ibis.row_number().over(group_by=[s.USER_ID, MOMENT], order_by=order)
+    ranked = past.mutate(**{RECENCY: recency})
+    return ranked.filter(ranked[RECENCY] < s.HISTORY_EVENTS)
+
+
+def with_category(events: Table, items: Table, moment: ibis.Value) -> Table:
+    """Events with the category that their item had at the moment; null where the item is unknown."""
+    known = items.filter(items[s.TIMESTAMP] <= moment)
+    newest = ibis.row_number().over(group_by=[s.ITEM_ID], order_by=[ibis.desc(known[s.TIMESTAMP])])
+    current = known.select(s.ITEM_ID, s.CATEGORY, newest=newest)
+    current = current.filter(current["newest"] == 0).drop("newest")
+    return events.left_join(current, s.ITEM_ID).drop(f"{s.ITEM_ID}_right")

@@ -1,0 +1,66 @@
+"""The lake as the feature engine sees it: accepted events and tables. Ingest writes it, nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo import schema as s
+from feature_repo.errors import EmptyLakeError
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Paths of the lake's tables under its folder, and what is in them."""
+
+    root: Path
+
+    @property
+    def events(self) -> str:
+        """Glob of the event files."""
+        return str(self.root / "events" / "*.parquet")
+
+    @property
+    def items(self) -> Path:
+        return self.root / "items.parquet"
+
+    @property
+    def users(self) -> Path:
+        return self.root / "users.parquet"
+
+    def prepare(self) -> None:
+        """Make the optional tables exist, empty, so that every expression has what it reads.
+
+        Raises:
+            EmptyLakeError: no event was ever ingested.
+        """
+        if not any((self.root / "events").glob("*.parquet")):
+            raise EmptyLakeError(f"no events under {self.root}: run `kairos ingest EVENTS.csv` or `kairos demo` first")
+        for path, schema in ((self.items, s.ITEMS), (self.users, s.USERS)):
+            if not path.exists():
+                pq.write_table(schema.empty_table(), path)
+
+    def summary(self) -> dict[str, object]:
+        """Counts of events, users and items, and the first and newest event's time."""
+        self.prepare()
+        [row] = duckdb.sql(
+            f"SELECT count(*), count(DISTINCT {s.USER_ID}), count(DISTINCT {s.ITEM_ID}), "
+            f"min(epoch_us({s.TIMESTAMP})), max(epoch_us({s.TIMESTAMP})) FROM read_parquet('{self.events}')"
+        ).fetchall()
+        first, newest = (datetime.fromtimestamp(t / 1e6, UTC) for t in row[3:])
+        return {"events": row[0], "users": row[1], "items": row[2], "first": first, "newest": newest}
+
+    def newest_event(self) -> datetime:
+        newest = self.summary()["newest"]
+        assert isinstance(newest, datetime)
+        return newest
+
+
+def time_column(values: list[datetime]) -> pa.Array:
+    """Moments as Feast's stores like them: microseconds, UTC."""
+    return pa.array(values, pa.timestamp("us", tz="UTC"))

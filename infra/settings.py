@@ -1,0 +1,166 @@
+"""Typed settings: environment variables win over the profile file, which wins over the defaults.
+
+Every path and every connection string of Kairos is named here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PROFILES = Path(__file__).parent / "profiles"
+PROJECT_ROOT = Path(__file__).parent.parent
+
+# Nobody's run of Kairos reports home. Set before the frameworks are imported; an explicit choice wins.
+for _switch, _value in {
+    "GX_ANALYTICS_ENABLED": "false",
+    "BENTOML_DO_NOT_TRACK": "true",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+}.items():
+    os.environ.setdefault(_switch, _value)
+
+
+class SettingsError(RuntimeError):
+    """A setting is missing or wrong; the message names it and says what was expected."""
+
+
+class Settings(BaseSettings):
+    """What an installation of Kairos can be told. Environment names are `KAIROS_` + the field's."""
+
+    model_config = SettingsConfigDict(env_prefix="KAIROS_", extra="forbid", frozen=True)
+
+    profile: str = "local"
+    home: Path = Field(default=Path(".kairos"), description="everything Kairos keeps, in one folder")
+    reports: Path = Field(default=Path("reports"), description="where reports/*.json are written")
+
+    # Ingest
+    chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
+    max_rejected_share: float = Field(default=0.05, ge=0, le=1, description="a batch with more is refused")
+    max_batch_age_days: float | None = Field(
+        default=None, gt=0, description="refuse a batch whose newest event is older; unset: history is welcome"
+    )
+
+    # Feast
+    project: str = Field(default="kairos", pattern=r"^[a-z][a-z0-9_]*$")
+    registry: str | None = Field(default=None, description="file path or database URL of Feast's registry")
+    online_store: str = Field(default="sqlite", pattern="^(sqlite|redis)$")
+    redis_url: str | None = Field(default=None, description="host:port[,password=...] in Feast's form")
+
+    # Training
+    holdout_days: int = Field(default=31, ge=1, description="the newest days, kept for evaluation")
+    snapshot_days: int = Field(default=30, ge=1, description="distance of the training cuts")
+    training_cuts: int = Field(default=6, ge=1, description="how many cuts the ranker learns from")
+    seed: int = 7
+
+    # Service
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=1, le=65535)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        profile = InitSettingsSource(settings_cls, init_kwargs=_profile_values())
+        return init_settings, env_settings, profile
+
+    @property
+    def lake(self) -> Path:
+        """Accepted events and tables, Parquet. Written by ingest alone, read through Feast alone."""
+        return self.home / "lake"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rejected rows with the rule that each broke, one Parquet file per batch."""
+        return self.home / "quarantine"
+
+    @property
+    def staging(self) -> Path:
+        """Batches on their way in; whatever a killed run left here is dropped by the next."""
+        return self.home / "staging"
+
+    @property
+    def gx(self) -> Path:
+        """Great Expectations' file context, with the Data Docs."""
+        return self.home / "gx"
+
+    @property
+    def features(self) -> Path:
+        """Feature snapshots, one folder per Feast view, one Parquet file per moment."""
+        return self.home / "features"
+
+    @property
+    def feast(self) -> Path:
+        """Feast's registry and online store in profile local."""
+        return self.home / "feast"
+
+    @property
+    def runs(self) -> Path:
+        """Training runs: checkpoints and TensorBoard logs."""
+        return self.home / "runs"
+
+    @property
+    def bundles(self) -> Path:
+        """Model bundles as trained, before they are published."""
+        return self.home / "bundles"
+
+    @property
+    def champion(self) -> Path:
+        """The pointer to the bundle in service."""
+        return self.home / "champion.json"
+
+    @property
+    def bentoml_home(self) -> Path:
+        """BentoML's model and Bento stores."""
+        return self.home / "bentoml"
+
+    @property
+    def event_log(self) -> Path:
+        """The durable log of events posted to the service."""
+        return self.home / "events.db"
+
+
+def _profile_values() -> dict[str, Any]:
+    name = os.environ.get("KAIROS_PROFILE", "local")
+    file = PROFILES / f"{name}.toml"
+    if not file.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.toml")))
+        raise SettingsError(f"KAIROS_PROFILE={name!r}: no such profile, expected one of: {known}")
+    return {"profile": name, **tomllib.loads(file.read_text())}
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once. Tests call `settings.cache_clear()` after changing the environment.
+
+    Raises:
+        SettingsError: a value is missing or wrong; the message names the variable.
+    """
+    try:
+        loaded = Settings()
+    except ValidationError as error:
+        lines = [f"KAIROS_{'_'.join(map(str, e['loc'])).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("; ".join(lines)) from error
+    if loaded.online_store == "redis" and not loaded.redis_url:
+        raise SettingsError("KAIROS_REDIS_URL is not set; profile with online_store=redis expects host:port")
+    absolute = loaded.model_copy(update={"home": loaded.home.absolute(), "reports": loaded.reports.absolute()})
+    # BentoML reads its home from the environment, at import.
+    os.environ["BENTOML_HOME"] = str(absolute.bentoml_home)
+    return absolute
