@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from feast import FeatureService, FeatureView
+from feast import Entity, FeatureService, FeatureView
 
 from feature_repo.feature import ITEM, TIME_OF_WEEK, USER
 from feature_repo.features import discover
@@ -15,23 +15,17 @@ ITEM_SERVICE = "items_v1"
 """What a model knows of an item; packed into its bundle."""
 USER_SERVICE = "ranking_v1"
 """What a model knows of a user and of the moment; read once per request."""
-STREAM_SERVICE = "stream_v1"
-"""What the stream path reads of a user before an event joins."""
-
-INTERNAL = ("history",)
-"""Views that only the stream path reads."""
-
-
 def definitions(root: Path) -> list[Any]:
     """All Feast objects, with the snapshots under `root`.
 
     Raises:
         ValueError: two features share a name (from Feast, at apply).
     """
-    views = {name: feature.view(str(root / name / "*.parquet")) for name, feature in discover().items()}
+    features = discover()
+    views = {name: feature.view(str(root / name / "*.parquet")) for name, feature in features.items()}
 
-    def of(*entities: str) -> list[FeatureView]:
-        return [v for name, v in views.items() if set(v.entities) <= set(entities) and name not in INTERNAL]
+    def of(*entities: Entity) -> list[FeatureView]:
+        return [views[name] for name, feature in features.items() if feature.entity in entities and feature.trained_on]
 
     return [
         USER,
@@ -39,7 +33,6 @@ def definitions(root: Path) -> list[Any]:
         TIME_OF_WEEK,
         *views.values(),
         request_time,
-        FeatureService(name=USER_SERVICE, features=[*of(USER.name, TIME_OF_WEEK.name), request_time]),
-        FeatureService(name=ITEM_SERVICE, features=of(ITEM.name)),
-        FeatureService(name=STREAM_SERVICE, features=[views[name] for name in INTERNAL]),
+        FeatureService(name=USER_SERVICE, features=[*of(USER, TIME_OF_WEEK), request_time]),
+        FeatureService(name=ITEM_SERVICE, features=of(ITEM)),
     ]

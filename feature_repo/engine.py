@@ -1,11 +1,14 @@
 """The batch engine: computes every feature as of given moments on DuckDB and writes the snapshots that Feast reads.
 
 One moment at a time, so memory does not grow with the number of moments, and a killed backfill goes on
-where it stopped: a moment's file is there whole or not at all.
+where it stopped: a moment's file is there whole or not at all. A file's name holds a digest of what it was
+computed from, so changed code or late events bring a new file, and nothing else does.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,11 +25,7 @@ from feature_repo.lake import Lake
 
 TABLES: tuple[Input, ...] = ("items", "users")
 """Inputs that carry their own time; their features have one file, not one per moment."""
-
-
-def snapshot_name(moment: datetime) -> str:
-    """File name of a moment's snapshot; sorts by time."""
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ") + ".parquet"
+ALL_TIMES = "all"
 
 
 def compute(
@@ -37,7 +36,7 @@ def compute(
     *,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
-    """Write the snapshots of `features` at `moments` under `into/<feature>/`; skip those already there.
+    """Write the snapshots of `features` at `moments` under `into/<feature>/`; skip those that are up to date.
 
     Returns:
         Rows written per feature.
@@ -48,26 +47,39 @@ def compute(
     lake.prepare()
     features = list(features)
     written = dict.fromkeys((feature.name for feature in features), 0)
-    con = ibis.duckdb.connect()
-    tables: dict[Input, Table] = {"items": con.read_parquet(lake.items), "users": con.read_parquet(lake.users)}
-    for feature in features:
-        if feature.reads in TABLES:
-            path = into / feature.name / "all.parquet"
-            written[feature.name] = _write(con, feature.expression(tables[feature.reads]), path)
-    con.disconnect()
-    for moment in moments:
-        missing = [
-            f for f in features if f.reads not in TABLES and not (into / f.name / snapshot_name(moment)).exists()
-        ]
+    of_tables = [f for f in features if f.reads in TABLES]
+    of_moments = [f for f in features if f.reads not in TABLES]
+    tables = lake.fingerprint()
+    missing = _missing(of_tables, ALL_TIMES, tables, into)
+    if missing:
+        con = ibis.duckdb.connect()
+        sources = {"items": con.read_parquet(lake.items), "users": con.read_parquet(lake.users)}
+        for feature, path in missing.items():
+            written[feature.name] = _write(con, feature.expression(sources[feature.reads]), path)
+        con.disconnect()
+    for moment, events in zip(moments, lake.events_until(moments), strict=True):
+        wanted = [f for f in of_moments if f.trained_on or moment == max(moments)]
+        missing = _missing(wanted, f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}", f"{tables} {events}", into)
         if missing:
             con = ibis.duckdb.connect()
             at_moment = _inputs_at(con, lake, moment, {f.reads for f in missing})
-            for feature in missing:
-                path = into / feature.name / snapshot_name(moment)
+            for feature, path in missing.items():
                 written[feature.name] += _write(con, feature.expression(at_moment[feature.reads]), path)
             con.disconnect()
         on_progress(f"features as of {moment:%Y-%m-%d %H:%M}")
     return written
+
+
+def _missing(features: Iterable[Feature], time: str, data: str, into: Path) -> dict[Feature, Path]:
+    """Which snapshots are not there as the code and the data now stand, and where they belong."""
+    paths = {f: into / f.name / f"{time}-{_digest(f, data)}.parquet" for f in features}
+    return {feature: path for feature, path in paths.items() if not path.exists()}
+
+
+def _digest(feature: Feature, data: str) -> str:
+    """Changes with the feature's file, with the making of its input, and with the data."""
+    code = inspect.getsource(inspect.getmodule(feature.compute) or inputs) + inspect.getsource(inputs)
+    return hashlib.sha256(f"{code}\n{data}".encode()).hexdigest()[:12]
 
 
 def _inputs_at(con: Backend, lake: Lake, moment: datetime, needed: set[Input]) -> dict[Input, Table]:
@@ -80,17 +92,17 @@ def _inputs_at(con: Backend, lake: Lake, moment: datetime, needed: set[Input]) -
     if "history" in needed:
         cut["history"] = con.create_table("history", inputs.history(events), temp=True)
     if "events" in needed:
-        past = inputs.until_moment(events)
-        past = past.mutate(**{s.DISCOUNT: past[s.CONTEXT].get(s.DISCOUNT, None).try_cast("float64")})
-        cut["events"] = con.create_table("past", past.drop(s.CONTEXT, s.EVENT_ID), temp=True)
+        cut["events"] = con.create_table("past", inputs.past(events), temp=True)
     return cut
 
 
 def _write(con: Backend, rows: Table, path: Path) -> int:
-    """Write to a neighbour and rename, so that a reader or a kill never meets half a file."""
+    """Write to a neighbour and rename, so that a reader or a kill never meets half a file; then drop the outdated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     rows = rows.mutate(**{MOMENT: rows[MOMENT].cast("timestamp('UTC', 6)")})
     con.to_parquet(rows, partial, compression="zstd")
+    for outdated in path.parent.glob(f"{path.name.rpartition('-')[0]}-*.parquet"):
+        outdated.unlink()
     os.replace(partial, path)
     return int(con.read_parquet(path).count().execute())

@@ -58,14 +58,14 @@ class EventLog:
                 raise
         return new
 
-    def read(self, consumer: str, limit: int = 10_000) -> tuple[list[Event], int]:
-        """The next events that the consumer has not marked as done, and the position after them."""
+    def read(self, consumer: str, limit: int = 10_000, *, after: int | None = None) -> tuple[list[Event], int]:
+        """The next events after a position, by default the consumer's mark, and the position of the last of them."""
         with self._lock:
+            start = self._position(consumer) if after is None else after
             rows = self._db.execute(
-                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?",
-                (self._position(consumer), limit),
+                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (start, limit)
             ).fetchall()
-            last = rows[-1][0] if rows else self._position(consumer)
+            last = rows[-1][0] if rows else start
         return [Event.model_validate_json(body) for _, body in rows], last
 
     def mark(self, consumer: str, position: int) -> None:
@@ -75,6 +75,13 @@ class EventLog:
                 "INSERT INTO consumers VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)",
                 (consumer, position),
+            )
+
+    def rewind(self, consumer: str, *, to: str) -> None:
+        """Let a consumer read again what another one, `to`, has not yet read."""
+        with self._lock:
+            self._db.execute(
+                "UPDATE consumers SET position = min(position, ?) WHERE name = ?", (self._position(to), consumer)
             )
 
     def waiting(self, consumer: str) -> int:

@@ -42,7 +42,7 @@ def epoch_us(time: TimestampColumn) -> IntegerColumn:
     return time.epoch_seconds() * 1_000_000 + time.microsecond()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feature:
     """One feature view: what it reads, what it computes, what it serves.
 
@@ -57,6 +57,8 @@ class Feature:
     fields: Mapping[str, FeastType]
     description: str
     ttl: timedelta | None = None
+    trained_on: bool = True
+    """False: no model learns from it, so only the newest moment is computed."""
 
     @property
     def columns(self) -> list[str]:

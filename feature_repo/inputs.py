@@ -19,6 +19,13 @@ def until_moment(events: Table) -> Table:
     return past.mutate(**{AGE_DAYS: age_us / MICROSECONDS_PER_DAY})
 
 
+def past(events: Table) -> Table:
+    """The input `events`: all events up to the moment, with the discount read out of the context."""
+    events = until_moment(events)
+    discount = events[s.CONTEXT].get(s.DISCOUNT, None).try_cast("float64")
+    return events.mutate(**{s.DISCOUNT: discount}).drop(s.CONTEXT, s.EVENT_ID)
+
+
 def history(events: Table) -> Table:
     """The input `history`: each user's newest `HISTORY_EVENTS` events at each moment.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo import schema as s
@@ -60,7 +60,19 @@ class Lake:
         assert isinstance(newest, datetime)
         return newest
 
+    def newest_user(self) -> str:
+        """The user of the newest event, for examples that should have something to show."""
+        query = f"SELECT arg_max({s.USER_ID}, {s.TIMESTAMP}) FROM read_parquet('{self.events}')"
+        return str(duckdb.sql(query).fetchall()[0][0])
 
-def time_column(values: list[datetime]) -> pa.Array:
-    """Moments as Feast's stores like them: microseconds, UTC."""
-    return pa.array(values, pa.timestamp("us", tz="UTC"))
+    def events_until(self, moments: Sequence[datetime]) -> list[int]:
+        """How many events are not later than each moment. As the lake only grows, the count tells whether it has."""
+        return [
+            int(duckdb.sql(f"SELECT count(*) FROM read_parquet('{self.events}') WHERE {s.TIMESTAMP} <= '{m}'").fetchall()[0][0])
+            for m in moments
+        ]
+
+    def fingerprint(self) -> str:
+        """Changes when the items or the users do."""
+        query = "SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{}') t"
+        return str([duckdb.sql(query.format(path)).fetchall() for path in (self.items, self.users)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from io import StringIO
 from typing import Any
 
 import pandas as pd
@@ -29,8 +31,10 @@ from infra.settings import Settings
 REQUEST_AT = "request_at"
 EVENT_COLUMNS = (s.USER_ID, s.ITEM_ID, s.EVENT_TYPE, s.QUANTITY, s.PRICE, s.VALUE)
 
-# Feast logs every view it materialises and warns about what Kairos does on purpose.
+# Feast logs every view that it materialises, and it and Ibis warn about what Kairos does on purpose.
 logging.getLogger("feast").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")
+warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
 
 
 def hour_of_week(at: float) -> int:
@@ -106,7 +110,9 @@ class Features:
     def materialize(self, until: datetime) -> None:
         """Bring the newest row of every entity, as of `until`, into the online store."""
         # From the beginning: an entity silent for long still has its newest row.
-        self.feast.materialize(start_date=datetime(1970, 1, 2, tzinfo=UTC), end_date=until + timedelta(microseconds=1))
+        beginning = datetime(1970, 1, 2, tzinfo=UTC)
+        with redirect_stdout(StringIO()):  # Feast prints a heading per view
+            self.feast.materialize(start_date=beginning, end_date=until + timedelta(microseconds=1))
 
     def push(self, view: str, rows: pa.Table) -> None:
         """Write rows of a view, with join key and `event_timestamp`, to the online store now."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    clock_start: AwareDatetime | None = Field(
+        default=None,
+        description="ISO 8601 with zone: the service's clock starts here and runs on from there, for data that are "
+        "history; unset: the wall clock",
+    )
 
     @classmethod
     def settings_customise_sources(

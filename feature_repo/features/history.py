@@ -39,4 +39,5 @@ FEATURE = Feature(
         "history_categories": Array(String),
     },
     description="The newest events, for the stream path to add to",
+    trained_on=False,
 )

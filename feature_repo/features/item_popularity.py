@@ -34,7 +34,7 @@ def item_popularity(events: Table) -> Table:
         buyers_30d=events[USER_ID].nunique(where=bought & month).cast("float64"),
         buyers_90d=events[USER_ID].nunique(where=bought & recent).cast("float64"),
         price_mean=events[PRICE].mean(where=recent),
-        discount_share=(events[DISCOUNT] > 0).cast("float64").mean(where=bought & recent),
+        discount_share=(events[DISCOUNT].fill_null(0.0) > 0).cast("float64").mean(where=bought & recent),
         first_seen_at=events[TIMESTAMP].epoch_seconds().cast("float64").min(),
     )
     in_category = items["price_mean"].mean().over(group_by=[MOMENT, CATEGORY])

@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all their own set-up; a second call installs nothing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+# No framework reports home from here.
+export GX_ANALYTICS_ENABLED=false BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
+
+.PHONY: help setup demo serve test lint bench lock clean
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY)  ## the virtual environment, from the lock
+
+demo: $(READY)  ## real shop data to live recommendations, in one go
+	$(BIN)/kairos demo
+
+serve: $(READY)  ## the service, on http://127.0.0.1:3000
+	$(BIN)/kairos serve
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff, mypy, the import table
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## measure; writes reports/bench.json
+	$(BIN)/python -m benchmarks.pipeline
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate --quiet -o $(VENV)-lock/resolved
+	@head -n 3 requirements.lock > $(VENV)-lock/new
+	@sed 's/^\(torch==[0-9.]*\)+cpu/\1/' $(VENV)-lock/resolved | grep -vE '^(nvidia-(c|n)[a-z]+-|cuda-|triton)' >> $(VENV)-lock/new
+	@mv $(VENV)-lock/new requirements.lock && rm -rf $(VENV)-lock
+
+clean:  ## remove the environment, the data and the reports
+	rm -rf $(VENV) .kairos reports

@@ -1,0 +1,1 @@
+"""Connectors to outside data, validation, Prefect flows and the command line."""

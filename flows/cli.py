@@ -1,0 +1,230 @@
+"""The command line: `kairos`. Every command runs the flow that a deployment runs."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+# Flows print their own progress; errors reach the user as one sentence. KAIROS_DEBUG=1 shows everything.
+if not os.environ.get("KAIROS_DEBUG"):
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    warnings.filterwarnings("ignore")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+
+# At the very end DuckDB's binding prints a page about what the interpreter has not freed. Registered first, run last.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+
+import typer
+
+from infra.settings import SettingsError, settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="From a shop's events to live recommendations.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Events = Annotated[Path | None, typer.Option("--events", help="Your own events, CSV or Parquet; unset: Complete Journey")]
+Items = Annotated[Path | None, typer.Option(help="Items table, CSV or Parquet")]
+Users = Annotated[Path | None, typer.Option(help="Users table, CSV or Parquet")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="ours=theirs, where a column's name differs; can be repeated")
+]
+
+
+# The commands import what they run: the frameworks take seconds to load, and --help should not.
+
+
+@app.command()
+def demo(events: Events = None, items: Items = None, users: Users = None, column: Columns = None) -> None:
+    """The whole pipeline on real shop data, or on your own with --events, and what came out of it."""
+    from flows.demo import run_demo
+
+    connector, options = ("complete-journey", {}) if events is None else file_source(events, items, users, column)
+    run_demo(settings(), connector, options)
+
+
+@app.command()
+def ingest(
+    path: Annotated[Path | None, typer.Argument(help="Events, CSV or Parquet (or MovieLens 100K's folder)")] = None,
+    connector: Annotated[
+        str | None, typer.Option(help="complete-journey, csv, parquet, movielens-100k or event-log; unset: by the path")
+    ] = None,
+    items: Items = None,
+    users: Users = None,
+    column: Columns = None,
+) -> None:
+    """Validate a batch of events and add it to the lake. The same batch again adds nothing."""
+    from flows.ingest_flow import ingest_flow
+    from flows.present import console, show_rows
+
+    if path is None and connector is None:
+        raise typer.BadParameter("name a file, or a --connector that needs none: complete-journey, event-log")
+    name, options = connector or "", {"path": str(path)} if path else {}
+    if connector in (None, "csv", "parquet"):
+        assert path is not None
+        name, options = file_source(path, items, users, column)
+    report = ingest_flow(connector or name, options, progress=True)
+    counts = ("read", "accepted", "already_known", "rejected", "items", "users")
+    show_rows(f"Batch {report.batch_id}", [{key: f"{getattr(report, key):,}" for key in counts}])
+    for what, rules in (("rejected", report.by_rule), ("warning", report.warnings)):
+        for rule, rows in rules.items():
+            console.print(f"{what}: {rule}: {rows:,} rows")
+    for note in report.notes:
+        console.print(note)
+    console.print(f"Data Docs: {report.data_docs}", soft_wrap=True)
+
+
+@app.command()
+def features() -> None:
+    """Compute the features that are missing, register them with Feast and bring them online."""
+    from flows.features import features_flow
+    from flows.present import show_rows
+
+    report = features_flow()
+    show_rows("Features", [{"view": view, "new rows": f"{rows:,}"} for view, rows in report.rows.items()])
+
+
+@app.command()
+def train() -> None:
+    """Train the hybrid on the features as they stand and save its bundle."""
+    from flows.present import console
+    from flows.train import train_flow
+
+    console.print(f"Bundle: {train_flow()}\nNext: kairos publish")
+
+
+@app.command()
+def publish(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; unset: the one trained last")] = None,
+) -> None:
+    """Put a bundle into the model store and into service, and build its Bento."""
+    from flows.present import console
+    from flows.publish import publish_flow
+
+    console.print(f"In service: {publish_flow(bundle)}\nNext: kairos serve")
+
+
+@app.command()
+def evaluate(tag: Annotated[str | None, typer.Argument(help="A published model; unset: the champion")] = None) -> None:
+    """Rank for every user of the newest holdout and show the leaderboard."""
+    from flows.evaluate import evaluate_flow
+    from flows.present import show_leaderboard
+
+    show_leaderboard(evaluate_flow(tag))
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="The user's id")],
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items")] = 10,
+    novel: Annotated[bool, typer.Option("--novel", help="Only items not bought before")] = False,
+) -> None:
+    """What the champion recommends to a user now, beside what the user did lately."""
+    from flows.present import show_answer
+    from flows.serving import recommend as ask
+
+    show_answer(ask(settings(), user, k, novel_only=novel))
+
+
+@app.command()
+def serve() -> None:
+    """Start the service and print a curl line that works. Ctrl-C stops it."""
+    from feature_repo.lake import Lake
+    from flows.present import console
+    from flows.serving import clock_start, curl_lines, recommend, start_service
+
+    config = settings()
+    lake = Lake(config.lake)
+    user = lake.newest_user()
+    item = [r.item_id for r in recommend(config, user, 10).items[-1:]]
+    process, url = start_service(config)
+    start = clock_start(config)
+    if start:
+        console.print(f"The data end at {start:%Y-%m-%d %H:%M} UTC, so the service's clock starts there.")
+    console.print(f"\nReady: {url} (OpenAPI page), {url}/metrics. Ask, tell what happened, ask again:\n", style="bold")
+    for line in curl_lines(url, user, item):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    try:
+        raise typer.Exit(process.wait())
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+@app.command()
+def status() -> None:
+    """What data, features, model and service there are, and how fresh."""
+    from flows.present import show_status
+    from flows.status import status as current
+
+    show_status(current(settings()))
+
+
+quarantine = typer.Typer(no_args_is_help=True, help="Rejected rows, with the rule that each broke.")
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def quarantine_list() -> None:
+    """The batches that have rejected rows."""
+    from flows.present import show_rows
+    from flows.quarantine import list_batches
+
+    rows = [
+        {"batch": b.batch_id, "source": b.source, "rows": b.rows, "rules": ", ".join(f"{r}: {n}" for r, n in b.by_rule.items())}
+        for b in list_batches(settings().quarantine)
+    ]
+    show_rows("Quarantine", rows)
+
+
+@quarantine.command("show")
+def quarantine_show(
+    batch: Annotated[str, typer.Argument(help="Batch id, from `kairos quarantine list`")],
+    limit: Annotated[int, typer.Option(min=1, help="How many rows")] = 20,
+) -> None:
+    """A batch's rejected rows as they came."""
+    from flows.present import show_rows
+    from flows.quarantine import RAW, ROW, RULES, show_batch
+
+    rows = show_batch(settings().quarantine, batch, limit).to_pylist()
+    show_rows(f"Batch {batch}", [{ROW: r[ROW], RULES: ", ".join(r[RULES]), **dict(r[RAW])} for r in rows])
+
+
+def file_source(
+    events: Path, items: Path | None, users: Path | None, columns: list[str] | None
+) -> tuple[str, dict[str, Any]]:
+    """The connector for a file of events, by its suffix, and its options."""
+    mapping = dict(pair.split("=", 1) for pair in columns or [] if "=" in pair)
+    if len(mapping) != len(columns or []):
+        raise typer.BadParameter(f"--column wants ours=theirs, e.g. user_id=visitor; got {columns}")
+    options = {"path": events, "items": items, "users": users}
+    given: dict[str, Any] = {key: str(value) for key, value in options.items() if value is not None}
+    return "parquet" if events.suffix in (".parquet", ".pq") else "csv", given | ({"columns": mapping} if mapping else {})
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except _expected_errors() as error:
+        if os.environ.get("KAIROS_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+def _expected_errors() -> tuple[type[BaseException], ...]:
+    """Errors that tell the user what to do."""
+    from feature_repo.errors import FeatureError
+    from flows.errors import IngestError
+    from models.errors import ModelError
+    from models.registry import NoChampionError
+
+    return (SettingsError, FeatureError, IngestError, ModelError, NoChampionError)

@@ -1,0 +1,46 @@
+"""Events that the service took: from its durable log into the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from feature_repo.event import to_arrow
+from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from flows.connectors.base import Chunk, Connector
+from infra.settings import settings
+
+
+class EventLogConnector(Connector):
+    """What the log holds beyond the last mark. Call `done` once the batch is in the lake.
+
+    Args:
+        path: the log's file, by default the installation's own.
+    """
+
+    name: ClassVar[str] = "event-log"
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self._log = EventLog(Path(path) if path else settings().event_log)
+        self.source = "event log"
+        self._read_to = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many events there are to read."""
+        return self._log.waiting(INGEST_CONSUMER)
+
+    def chunks(self, chunk_rows: int) -> Iterator[Chunk]:
+        first, position = 1, None
+        while True:
+            events, position = self._log.read(INGEST_CONSUMER, chunk_rows, after=position)
+            if not events:
+                return
+            self._read_to = position
+            yield Chunk(to_arrow(events), first_row=first)
+            first += len(events)
+
+    def done(self) -> None:
+        """Remember that what was read is in the lake. Without it the next run reads it again, and adds nothing."""
+        self._log.mark(INGEST_CONSUMER, self._read_to)

@@ -1,0 +1,83 @@
+"""What can go wrong on the way in; every message says where, what was expected and what to do next."""
+
+from __future__ import annotations
+
+
+class IngestError(RuntimeError):
+    """Base of the errors of ingest. Whatever the error, the lake is as it was before the run."""
+
+
+class SourceError(IngestError):
+    """Something is wrong with the data that a connector was pointed at."""
+
+
+class SourceMissingError(SourceError):
+    """The file or folder isn't there."""
+
+
+class MissingPackageError(SourceError):
+    """The Python package that carries the data isn't installed."""
+
+
+class UnknownConnectorError(SourceError):
+    """No connector of that name, or an option that it doesn't have."""
+
+
+class MissingColumnError(SourceError):
+    """A required column isn't in the source, or a mapping names one that isn't there."""
+
+
+class EmptySourceError(SourceError):
+    """The source holds no header or no bytes at all."""
+
+
+class BrokenEncodingError(SourceError):
+    """Bytes that aren't text in the stated encoding."""
+
+
+class BrokenFileError(SourceError):
+    """A file that is cut short or isn't of the format that its name says."""
+
+
+class BatchRefusedError(IngestError):
+    """A batch broke a batch rule and was refused whole.
+
+    Args:
+        batch_id: the batch; its rejected rows stay in the quarantine under this id.
+        source: where the batch came from.
+        rule: name of the batch rule.
+        measured: what the batch has.
+        expected: what the rule wants.
+        hint: what to do next.
+    """
+
+    def __init__(self, batch_id: str, source: str, rule: str, measured: str, expected: str, hint: str) -> None:
+        super().__init__(batch_id, source, rule, measured, expected, hint)
+        self.batch_id = batch_id
+        self.source = source
+        self.rule = rule
+        self.measured = measured
+        self.expected = expected
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return (
+            f"batch {self.batch_id} from {self.source} is refused, the lake is as it was: rule {self.rule}: "
+            f"{self.measured}, expected {self.expected}; {self.hint}"
+        )
+
+
+class ValidationRunError(IngestError):
+    """Great Expectations could not evaluate an expectation, so nothing is known about the rows."""
+
+
+class LakeBusyError(IngestError):
+    """Another process is writing the lake; one writer at a time."""
+
+
+class UnknownBatchError(IngestError):
+    """The quarantine holds nothing under that batch id."""
+
+
+class OtherDataError(IngestError):
+    """The home holds a demo of other data."""

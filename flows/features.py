@@ -1,0 +1,85 @@
+"""The feature step: snapshots at the training cuts and now, Feast's registry, the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.store import Features
+from flows.naming import run_name
+from flows.timeline import Timeline, timeline
+from infra.settings import Settings, settings
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """What the step did: rows written per view (0: was up to date), and the views in the online store."""
+
+    rows: dict[str, int]
+    views: list[str]
+    timeline: Timeline
+
+
+def data_timeline(config: Settings) -> Timeline:
+    """The cuts of the data that the lake holds now.
+
+    Raises:
+        EmptyLakeError: it holds none.
+    """
+    summary = Features.open(config).lake.summary()
+    return timeline(summary["first"], summary["newest"], config)  # type: ignore[arg-type]
+
+
+def compute_snapshots(config: Settings, cuts: Timeline, on_progress: Callable[[str], None] = lambda _: None) -> dict[str, int]:
+    """Write the snapshots that are missing; returns new rows per feature."""
+    return Features.open(config).compute(cuts.moments, on_progress=on_progress)
+
+
+def apply_definitions(config: Settings) -> list[str]:
+    """Register the definitions with Feast; returns the views' names."""
+    return Features.open(config).apply()
+
+
+def materialize_online(config: Settings, cuts: Timeline) -> None:
+    """Bring the newest snapshots online.
+
+    Events that the service took after the lake's newest are applied again by the service on top of them.
+    """
+    Features.open(config).materialize(cuts.newest)
+    log = EventLog(config.event_log)
+    log.rewind(FEATURES_CONSUMER, to=INGEST_CONSUMER)
+    log.close()
+
+
+@task(name="compute-snapshots", retries=1, retry_delay_seconds=5)
+def _compute(cuts: Timeline) -> dict[str, int]:
+    return compute_snapshots(settings(), cuts)
+
+
+@task(name="feast-apply", retries=2, retry_delay_seconds=2)
+def _apply() -> list[str]:
+    return apply_definitions(settings())
+
+
+@task(name="materialize-online", retries=2, retry_delay_seconds=5)
+def _materialize(cuts: Timeline) -> None:
+    materialize_online(settings(), cuts)
+
+
+@flow(name="features", flow_run_name=run_name)
+def features_flow() -> FeatureReport:
+    """Bring Feast up to date with the lake; what is up to date already is left alone."""
+    cuts = data_timeline(settings())
+    rows = _compute(cuts)
+    views = _apply()
+    _materialize(cuts)
+    create_table_artifact(
+        key="feature-counts",
+        table=[{"view": name, "new rows": count} for name, count in rows.items()],
+        description=f"Feature snapshots up to {cuts.newest:%Y-%m-%d %H:%M}",
+    )
+    return FeatureReport(rows, views, cuts)

@@ -1,0 +1,155 @@
+"""The only code that writes the lake: one writer at a time, whole files, renamed into place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo import schema as s
+from flows.errors import LakeBusyError
+from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE
+from infra.settings import Settings
+
+LOCK_FILE = "lake.lock"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Rows that a batch added, and rows that the lake had before."""
+
+    accepted: int
+    already_known: int
+
+
+@contextmanager
+def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
+    """Be the lake's only writer. The lock goes with the process, however that ends.
+
+    Args:
+        wait_s: how long to wait for another writer.
+
+    Raises:
+        LakeBusyError: another writer holds the lock; names its process.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    path = settings.home / LOCK_FILE
+    deadline = time.monotonic() + wait_s
+    with path.open("a+") as file:
+        while not _locked(file.fileno()):
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                raise LakeBusyError(
+                    f"process {file.read().strip() or '?'} is writing {settings.lake}, one ingest at a time: "
+                    f"wait for it to end and run this again"
+                )
+            time.sleep(0.2)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def commit_batch(folder: Path, settings: Settings) -> Committed:
+    """Take a staged batch into the lake: tables first, events last, each by one rename.
+
+    Events whose id the lake has are dropped; of an item or user the row with the newest timestamp stays. The caller
+    holds the lock.
+
+    Args:
+        folder: from `stage_batch`; gone afterwards.
+    """
+    lake = settings.lake
+    (lake / "events").mkdir(parents=True, exist_ok=True)
+    tables = sorted((folder / TABLES_FOLDER).glob("*.parquet"))
+    moves = [(table, lake / TABLES_FOLDER / table.name) for table in tables]
+    for file, schema, id_column in ((ITEMS_FILE, s.ITEMS, s.ITEM_ID), (USERS_FILE, s.USERS, s.USER_ID)):
+        if (folder / file).exists():
+            _merge(folder / file, lake / file, schema, id_column)
+            moves.append((folder / file, lake / file))
+    committed = _new_events(folder / EVENTS_FILE, lake / "events")
+    if committed.accepted:
+        moves.append((folder / EVENTS_FILE, lake / "events" / f"{folder.name}.parquet"))
+    for source, target in moves:
+        _put(source, target)
+    shutil.rmtree(folder, ignore_errors=True)
+    return committed
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _new_events(staged: Path, events: Path) -> Committed:
+    """Drop from the staged file the events that the lake has."""
+    total = pq.read_metadata(staged).num_rows
+    if not any(events.glob("*.parquet")):
+        return Committed(total, 0)
+    with duckdb.connect() as con:
+        known = con.sql(
+            f"SELECT {s.EVENT_ID} FROM read_parquet('{_quoted(staged)}') "
+            f"WHERE {s.EVENT_ID} IN (SELECT {s.EVENT_ID} FROM read_parquet('{_quoted(events)}/*.parquet'))"
+        ).to_arrow_table()
+    if 0 < known.num_rows < total:
+        ids = known.column(0).combine_chunks()
+        fresh = staged.with_suffix(".new")
+        with pq.ParquetFile(staged) as file, pq.ParquetWriter(fresh, s.EVENTS, compression="zstd") as writer:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group)
+                writer.write_table(rows.filter(pc.invert(pc.is_in(rows.column(s.EVENT_ID), ids))))
+        os.replace(fresh, staged)
+    return Committed(total - known.num_rows, known.num_rows)
+
+
+def _merge(staged: Path, current: Path, schema: pa.Schema, id_column: str) -> None:
+    """One row per id in the staged file, the newest of it and the lake's; at the same time the staged one wins."""
+    parts = [(0, current)] if current.exists() else []
+    parts.append((1, staged))
+    union = " UNION ALL BY NAME ".join(
+        f"SELECT *, {order} AS origin, file_row_number AS place "
+        f"FROM read_parquet('{_quoted(path)}', file_row_number = true)"
+        for order, path in parts
+    )
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        merged = con.sql(
+            f"SELECT * FROM ({union}) QUALIFY row_number() OVER "
+            f"(PARTITION BY {id_column} ORDER BY {s.TIMESTAMP} DESC, origin DESC, place DESC) = 1 ORDER BY {id_column}"
+        ).to_arrow_table()
+    fresh = staged.with_suffix(".new")
+    pq.write_table(merged.select(schema.names).cast(schema), fresh, compression="zstd")
+    os.replace(fresh, staged)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _put(source: Path, target: Path) -> None:
+    """Rename into place; on the disk before and after, so that a power cut leaves the old file or the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sync(source)
+    os.replace(source, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,52 @@
+"""Where the time went, and how much memory it took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import psutil
+
+
+class Measure:
+    """Times named steps and samples the memory of this process and its children while it is open."""
+
+    def __init__(self, interval_s: float = 0.5) -> None:
+        self.seconds: dict[str, float] = {}
+        self.peak_rss_mb = 0.0
+        self._interval_s = interval_s
+        self._closed = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True, name="memory-sampler")
+
+    def __enter__(self) -> Measure:
+        self._start = time.perf_counter()
+        self._sampler.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closed.set()
+        self._sampler.join()
+        self.seconds["total"] = time.perf_counter() - self._start
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to `seconds[name]`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._closed.wait(self._interval_s):
+            rss = 0
+            for member in [process, *process.children(recursive=True)]:
+                try:
+                    rss += member.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue  # a child ended between the listing and the look
+            self.peak_rss_mb = max(self.peak_rss_mb, rss / 1e6)

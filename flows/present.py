@@ -1,0 +1,67 @@
+"""What the command line shows: tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.leaderboard import Leaderboard, leaderboard_rows
+
+if TYPE_CHECKING:
+    from flows.serving import Answer  # which imports the models, and they take seconds
+
+console = Console()
+
+
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with a column per key of the first row."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    if rows:
+        for name in rows[0]:
+            table.add_column(name)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+
+
+def show_leaderboard(board: Leaderboard) -> None:
+    show_rows("Holdout, full ranking, 95 % intervals", leaderboard_rows(board))
+
+
+def show_answer(answer: Answer) -> None:
+    """Recommendations beside what the user did lately."""
+    title = f"For user {answer.user}" if answer.known else f"User {answer.user} is new here: what is popular"
+    table = Table("", "recommended", "score", "proposed by", "lately", title=title, title_justify="left")
+    for i in range(max(len(answer.items), min(len(answer.lately), 10))):
+        item = answer.items[i] if i < len(answer.items) else None
+        kind, past = answer.lately[i] if i < len(answer.lately) else ("", "")
+        table.add_row(
+            str(i + 1),
+            (answer.names.get(item.item_id) or item.item_id) if item else "",
+            f"{item.score:.3f}" if item else "",
+            ", ".join(item.sources) if item else "",
+            f"{kind} {answer.names.get(past) or past}",
+        )
+    console.print(table)
+
+
+def show_seconds(seconds: Mapping[str, float], peak_rss_mb: float) -> None:
+    total = seconds["total"]
+    rows = [{"step": name, "seconds": f"{s:.1f}", "share": f"{s / total:.0%}"} for name, s in seconds.items()]
+    show_rows(f"Where the time went; peak memory {peak_rss_mb / 1000:.1f} GB", rows)
+
+
+def show_status(parts: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = [{"part": part, "what": what, "": _shown(value)} for part, known in parts.items() for what, value in known.items()]
+    show_rows("Kairos", rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        days = (datetime.now(UTC) - value).total_seconds() / 86_400
+        return f"{value:%Y-%m-%d %H:%M} UTC, {days:.1f} days ago"
+    return f"{value:,}" if isinstance(value, int) else str(value)

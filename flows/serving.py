@@ -1,0 +1,100 @@
+"""Starting the service, and asking the champion without it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from feature_repo.lake import Lake
+from feature_repo.store import Features
+from infra.settings import PROJECT_ROOT, Settings
+from models import bundle, registry
+from models.recommender import Recommendation
+from models.state import UserState
+
+SERVICE = "services.service:Kairos"
+LIVE = timedelta(days=2)
+"""Data whose newest event is older are history, and their service's clock starts at their end."""
+READY_WITHIN_S = 120
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Recommendations for one user, beside what the user did last (newest first), all by name."""
+
+    user: str
+    known: bool
+    items: list[Recommendation]
+    lately: list[tuple[str, str]]
+    """(event type, item)"""
+    names: Mapping[str, str]
+
+
+def clock_start(config: Settings) -> datetime | None:
+    """When the service's clock starts: as set, or at the newest event of data that are history; None: it is live."""
+    if config.clock_start:
+        return config.clock_start
+    newest = Lake(config.lake).newest_event()
+    return newest if datetime.now(UTC) - newest > LIVE else None
+
+
+def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False) -> Answer:
+    """What the champion recommends to a user by the online features as they are now.
+
+    Raises:
+        NoChampionError: there is no champion.
+    """
+    folder = registry.bundle_path(registry.champion(config.champion).tag)
+    recommender = bundle.load(folder)
+    now = clock_start(config) or datetime.now(UTC)
+    row = Features.open(config).online_user(user, bundle.manifest(folder)["features"], now)
+    state = UserState.from_row(user, row, now.timestamp())
+    [items] = recommender.recommend([state], k, novel_only=novel_only)
+    lately = list(zip(row["session_types"] or [], row["session_items"] or [], strict=True))[::-1]
+    return Answer(user, not state.is_unknown, items, lately, recommender.item_names)
+
+
+def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the service and wait until it is ready.
+
+    Returns:
+        The process, and the service's address.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time; its log is on stderr.
+    """
+    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home), "BENTOML_HOME": str(config.bentoml_home)}
+    start = clock_start(config)
+    if start:
+        environment["KAIROS_CLOCK_START"] = start.isoformat()
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
+    url = f"http://{config.host}:{config.port}"
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with code {process.returncode}; is port {config.port} taken?")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).is_success:
+                return process, url
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    process.terminate()
+    raise RuntimeError(f"the service was not ready within {READY_WITHIN_S} s")
+
+
+def curl_lines(url: str, user: str, items: Sequence[str]) -> list[str]:
+    """Commands to try the service with: ask, tell, ask again."""
+    ask = f"curl -s {url}/recommend -H 'Content-Type: application/json' -d " + shlex.quote(f'{{"user_id": "{user}", "k": 5}}')
+    if not items:
+        return [ask]
+    event = f'{{"user_id": "{user}", "item_id": "{items[0]}", "event_type": "cart"}}'
+    return [ask, f"curl -s {url}/events -H 'Content-Type: application/json' -d {shlex.quote(event)}"]

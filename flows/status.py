@@ -1,0 +1,78 @@
+"""What there is, and how fresh: data, features, model, service."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from feature_repo.errors import EmptyLakeError
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.lake import Lake
+from flows.evaluate import evaluation_path
+from infra.settings import Settings
+from models import registry
+
+
+def status(config: Settings) -> dict[str, dict[str, Any]]:
+    """Part -> what is known of it. Every part is there, with `state` saying what is missing."""
+    return {
+        "data": _data(config),
+        "features": _features(config),
+        "model": _model(config),
+        "service": _service(config),
+    }
+
+
+def _data(config: Settings) -> dict[str, Any]:
+    try:
+        summary = Lake(config.lake).summary()
+    except EmptyLakeError as error:
+        return {"state": str(error)}
+    rejected = len(list(config.quarantine.glob("*.parquet")))
+    return {"state": "ok", **summary, "batches with rejected rows": rejected}
+
+
+def _features(config: Settings) -> dict[str, Any]:
+    snapshots = sorted(path.name for path in (config.features / "user_activity").glob("*.parquet"))
+    if not snapshots:
+        return {"state": "none: run `kairos features`"}
+    newest = datetime.strptime(snapshots[-1].split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    views = sum(1 for path in config.features.iterdir() if path.is_dir())
+    return {"state": "ok", "views": views, "moments": len(snapshots), "as of": newest, "written": _age(config.features)}
+
+
+def _model(config: Settings) -> dict[str, Any]:
+    try:
+        champion = registry.champion(config.champion)
+    except registry.NoChampionError as error:
+        return {"state": str(error)}
+    evaluation = evaluation_path(config, champion.tag)
+    known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
+    if evaluation.exists():
+        hybrid = json.loads(evaluation.read_text())["hybrid"]
+        known |= {f"NDCG@10, {page} items": round(hybrid[page]["ndcg@10"]["value"], 4) for page in ("all", "novel")}
+    return known
+
+
+def _service(config: Settings) -> dict[str, Any]:
+    url = f"http://{config.host}:{config.port}"
+    known: dict[str, Any] = {"url": url}
+    try:
+        known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
+    except httpx.HTTPError:
+        known["state"] = "not running: run `kairos serve`"
+    if config.event_log.exists():
+        log = EventLog(config.event_log)
+        known["events not yet in the lake"] = log.waiting(INGEST_CONSUMER)
+        known["events not yet in the features"] = log.waiting(FEATURES_CONSUMER)
+        log.close()
+    return known
+
+
+def _age(path: Path) -> datetime:
+    newest = max(file.stat().st_mtime for file in path.rglob("*.parquet"))
+    return datetime.fromtimestamp(newest, UTC)

@@ -1,0 +1,45 @@
+"""Where time is cut: what models learn from, what they are judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from infra.settings import Settings
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Moments of one training run, UTC.
+
+    Attributes:
+        newest: the newest event known.
+        cut: models learn from what is not later, and are judged on what is.
+        end: the end of the holdout, included.
+        training_cuts: earlier cuts, oldest first; the ranker learns to predict from each to the next.
+    """
+
+    newest: datetime
+    cut: datetime
+    end: datetime
+    training_cuts: tuple[datetime, ...]
+
+    @property
+    def moments(self) -> tuple[datetime, ...]:
+        """Every moment for which features are needed."""
+        return (*self.training_cuts, self.cut, self.newest)
+
+
+def timeline(first: datetime, newest: datetime, settings: Settings) -> Timeline:
+    """Cut the span of the data as the settings say; a short history is cut in proportion.
+
+    The holdout is at most a fifth of the span. Cuts of two days and more stand at midnight UTC.
+    """
+    span = newest - first
+    holdout = min(timedelta(days=settings.holdout_days), span / 5)
+    cut = newest - holdout
+    if holdout >= timedelta(days=2):
+        cut = cut.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    step = min(timedelta(days=settings.snapshot_days), (cut - first) / (settings.training_cuts + 1))
+    cuts = tuple(cut - step * i for i in range(settings.training_cuts, 0, -1))
+    return Timeline(newest=newest, cut=cut, end=cut + holdout, training_cuts=cuts if step > timedelta(0) else ())

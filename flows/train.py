@@ -1,0 +1,110 @@
+"""The training step: point-in-time frames out of Feast, the hybrid trained, its bundle saved."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from prefect import flow, task
+
+from feature_repo import schema as s
+from feature_repo.definitions import USER_SERVICE
+from feature_repo.store import Features
+from flows.features import data_timeline
+from flows.naming import run_name
+from infra.settings import PROJECT_ROOT, Settings, settings
+from models import bundle
+from models.state import UserState
+from models.training import Snapshot, TrainingConfig, train
+
+
+def states_at(features: Features, events: pa.Table, moment: datetime) -> list[UserState]:
+    """What was known at `moment` of every user who had done something by then, through a point-in-time join."""
+    users = _seen(events, s.USER_ID, moment)
+    at = moment.timestamp()
+    rows = features.users_at(users, moment).to_dict(orient="records")
+    return [UserState.from_row(user, row, at) for user, row in zip(users, rows, strict=True)]
+
+
+def items_at(features: Features, events: pa.Table, moment: datetime) -> pd.DataFrame:
+    """What was known at `moment` of every item seen by then, with its `item_id`."""
+    return features.items_at(_seen(events, s.ITEM_ID, moment), moment).reset_index()
+
+
+def _seen(events: pa.Table, column: str, moment: datetime) -> list[str]:
+    past = events.filter(pa.compute.less_equal(events[s.TIMESTAMP], pa.scalar(moment, events[s.TIMESTAMP].type)))
+    return sorted(past[column].unique().to_pylist())
+
+
+def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
+    """Train on everything up to the cut and save the bundle.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        EmptyLakeError: there are no events.
+        NotMaterializedError: there are no features.
+    """
+    model = model or TrainingConfig(seed=config.seed)
+    cuts = data_timeline(config)
+    features = Features.open(config)
+    events = features.events(end=cuts.cut)
+
+    def snapshots() -> Iterator[Snapshot]:
+        # One at a time: a snapshot is large, and the training needs each only once.
+        for moment in cuts.training_cuts:
+            yield Snapshot(moment.timestamp(), states_at(features, events, moment), items_at(features, events, moment))
+
+    run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    recommender = train(
+        events,
+        snapshots(),
+        items_at(features, events, cuts.cut),
+        final_cut=cuts.cut.timestamp(),
+        config=model,
+        run_dir=run,
+    )
+    return bundle.save(
+        recommender,
+        config.bundles / run.name,
+        feature_service=USER_SERVICE,
+        features=features.feature_names(USER_SERVICE),
+        fingerprint=fingerprint(events, cuts.cut),
+        code_version=code_version(),
+    )
+
+
+def fingerprint(events: pa.Table, cut: datetime) -> str:
+    """Tells apart what two bundles were trained on: the cut, and the events' number and content."""
+    digest = hashlib.sha256(f"{cut.isoformat()} {events.num_rows}".encode())
+    for column in (s.USER_ID, s.ITEM_ID, s.TIMESTAMP):
+        digest.update(pd.util.hash_array(events[column].to_numpy(zero_copy_only=False)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def code_version() -> str:
+    """The commit, where there is one; else the package's version."""
+    try:
+        command = ["git", "-C", str(PROJECT_ROOT), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return version("kairos-recsys")
+
+
+# No retry: a training that failed once for lack of memory or data does so again, an hour later.
+@task(name="train-hybrid")
+def _train() -> Path:
+    return train_bundle(settings())
+
+
+@flow(name="train", flow_run_name=run_name)
+def train_flow() -> Path:
+    """Train the hybrid on the features as they stand; returns the bundle's folder."""
+    return _train()

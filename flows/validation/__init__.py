@@ -1,0 +1,1 @@
+"""Expectations on incoming data, what they found, and the pages that show it."""
