@@ -15,6 +15,8 @@ ITEM_SERVICE = "items_v1"
 """What a model knows of an item; packed into its bundle."""
 USER_SERVICE = "ranking_v1"
 """What a model knows of a user and of the moment; read once per request."""
+
+
 def definitions(root: Path) -> list[Any]:
     """All Feast objects, with the snapshots under `root`.
 

@@ -19,7 +19,6 @@ from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
 from feature_repo import inputs
-from feature_repo import schema as s
 from feature_repo.feature import MOMENT, Feature, Input
 from feature_repo.lake import Lake
 

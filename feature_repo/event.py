@@ -25,7 +25,9 @@ class Event(BaseModel):
     user_id: Id
     item_id: Id
     event_type: EventType
-    timestamp: AwareDatetime | None = Field(default=None, description="ISO 8601 with zone; the time of arrival if missing")
+    timestamp: AwareDatetime | None = Field(
+        default=None, description="ISO 8601 with zone; the time of arrival if missing"
+    )
     session_id: Id | None = None
     quantity: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     price: float | None = Field(default=None, ge=0, allow_inf_nan=False)

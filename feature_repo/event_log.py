@@ -73,7 +73,7 @@ class EventLog:
         with self._lock:
             self._db.execute(
                 "INSERT INTO consumers VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)",
+                "ON CONFLICT (name) DO UPDATE SET position = max(consumers.position, excluded.position)",
                 (consumer, position),
             )
 

@@ -68,7 +68,11 @@ class Lake:
     def events_until(self, moments: Sequence[datetime]) -> list[int]:
         """How many events are not later than each moment. As the lake only grows, the count tells whether it has."""
         return [
-            int(duckdb.sql(f"SELECT count(*) FROM read_parquet('{self.events}') WHERE {s.TIMESTAMP} <= '{m}'").fetchall()[0][0])
+            int(
+                duckdb.sql(
+                    f"SELECT count(*) FROM read_parquet('{self.events}') WHERE {s.TIMESTAMP} <= '{m}'"
+                ).fetchall()[0][0]
+            )
             for m in moments
         ]
 

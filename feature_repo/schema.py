@@ -91,7 +91,7 @@ ITEMS: Final = pa.schema(
         pa.field(TIMESTAMP, _TIME, nullable=False),  # from when on the row is true
     ]
 )
-"""Grain: one row per item, the newest wins."""
+"""Grain: one row per item and time from which it is true."""
 
 PROFILE_COLUMNS: Final = (
     "age_group",
@@ -113,7 +113,7 @@ USERS: Final = pa.schema(
         pa.field(TIMESTAMP, _TIME, nullable=False),
     ]
 )
-"""Grain: one row per user, the newest wins."""
+"""Grain: one row per user and time from which it is true."""
 
 SESSION_EVENTS: Final = 50
 """How many of a user's newest events are the session."""

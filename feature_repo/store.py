@@ -86,15 +86,15 @@ class Features:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def compute(self, moments: Sequence[datetime], *, on_progress: Callable[[str], None] = lambda _: None) -> dict[str, int]:
+    def compute(
+        self, moments: Sequence[datetime], *, on_progress: Callable[[str], None] = lambda _: None
+    ) -> dict[str, int]:
         """Write the features' snapshots as of `moments`; those already written are kept.
 
         Returns:
             New rows per feature.
         """
-        return engine.compute(
-            self.lake, discover().values(), moments, self.settings.features, on_progress=on_progress
-        )
+        return engine.compute(self.lake, discover().values(), moments, self.settings.features, on_progress=on_progress)
 
     def apply(self) -> list[str]:
         """Register entities, views and services with Feast; idempotent.

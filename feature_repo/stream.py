@@ -77,18 +77,19 @@ class StreamPath:
         key = [s.USER_ID, s.ITEM_ID, s.EVENT_TYPE, s.TIMESTAMP]
         merged = pd.concat(rows, ignore_index=True).drop_duplicates(key, keep="last")
         newest = merged.groupby(s.USER_ID)[s.TIMESTAMP].transform("max")
-        merged[MOMENT] = newest.clip(lower=pd.Timestamp(now))
+        merged[MOMENT] = newest.where(newest > pd.Timestamp(now), pd.Timestamp(now))
         return pa.Table.from_pandas(merged[ARRIVED.names], schema=ARRIVED, preserve_index=False)
 
     def _new_rows(self, events: Sequence[Event]) -> pd.DataFrame:
         items = sorted({event.item_id for event in events})
+        times = pd.to_datetime(pd.Series([e.timestamp for e in events]), utc=True)
         category = self._features.online_rows("item_catalogue", s.ITEM_ID, items)[s.CATEGORY]
         return pd.DataFrame(
             {
                 s.USER_ID: [e.user_id for e in events],
                 s.ITEM_ID: [e.item_id for e in events],
                 s.EVENT_TYPE: [e.event_type for e in events],
-                s.TIMESTAMP: pd.to_datetime([e.timestamp for e in events], utc=True).astype("datetime64[us, UTC]"),
+                s.TIMESTAMP: times.astype("datetime64[us, UTC]"),
                 s.VALUE: [_worth(e) for e in events],
                 s.CATEGORY: [category[e.item_id] for e in events],
             }

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
-# Flows print their own progress; errors reach the user as one sentence. KAIROS_DEBUG=1 shows everything.
-if not os.environ.get("KAIROS_DEBUG"):
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    warnings.filterwarnings("ignore")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-
-# At the very end DuckDB's binding prints a page about what the interpreter has not freed. Registered first, run last.
-atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
-
 import typer
 
+from flows.quiet import quiet_exit, quiet_frameworks
 from infra.settings import SettingsError, settings
 
 app = typer.Typer(
@@ -30,11 +20,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Events = Annotated[Path | None, typer.Option("--events", help="Your own events, CSV or Parquet; unset: Complete Journey")]
+Events = Annotated[
+    Path | None, typer.Option("--events", help="Your own events, CSV or Parquet; unset: Complete Journey")
+]
 Items = Annotated[Path | None, typer.Option(help="Items table, CSV or Parquet")]
 Users = Annotated[Path | None, typer.Option(help="Users table, CSV or Parquet")]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="ours=theirs, where a column's name differs; can be repeated")
+]
+Behaviours = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--behaviour", help="theirs=ours, for event types named otherwise, e.g. addtocart=cart; can be repeated"
+    ),
 ]
 
 
@@ -42,12 +40,20 @@ Columns = Annotated[
 
 
 @app.command()
-def demo(events: Events = None, items: Items = None, users: Users = None, column: Columns = None) -> None:
+def demo(
+    events: Events = None,
+    items: Items = None,
+    users: Users = None,
+    column: Columns = None,
+    behaviour: Behaviours = None,
+) -> None:
     """The whole pipeline on real shop data, or on your own with --events, and what came out of it."""
     from flows.demo import run_demo
 
-    connector, options = ("complete-journey", {}) if events is None else file_source(events, items, users, column)
-    run_demo(settings(), connector, options)
+    if events is None:
+        run_demo(settings(), "complete-journey", {})
+    else:
+        run_demo(settings(), *file_source(events, items, users, column, behaviour))
 
 
 @app.command()
@@ -59,6 +65,7 @@ def ingest(
     items: Items = None,
     users: Users = None,
     column: Columns = None,
+    behaviour: Behaviours = None,
 ) -> None:
     """Validate a batch of events and add it to the lake. The same batch again adds nothing."""
     from flows.ingest_flow import ingest_flow
@@ -66,11 +73,11 @@ def ingest(
 
     if path is None and connector is None:
         raise typer.BadParameter("name a file, or a --connector that needs none: complete-journey, event-log")
-    name, options = connector or "", {"path": str(path)} if path else {}
-    if connector in (None, "csv", "parquet"):
-        assert path is not None
-        name, options = file_source(path, items, users, column)
-    report = ingest_flow(connector or name, options, progress=True)
+    if path is not None and connector in (None, "csv", "parquet"):
+        name, options = file_source(path, items, users, column, behaviour)
+        report = ingest_flow(connector or name, options, progress=True)
+    else:
+        report = ingest_flow(connector or "", {"path": str(path)} if path else {}, progress=True)
     counts = ("read", "accepted", "already_known", "rejected", "items", "users")
     show_rows(f"Batch {report.batch_id}", [{key: f"{getattr(report, key):,}" for key in counts}])
     for what, rules in (("rejected", report.by_rule), ("warning", report.warnings)):
@@ -178,7 +185,12 @@ def quarantine_list() -> None:
     from flows.quarantine import list_batches
 
     rows = [
-        {"batch": b.batch_id, "source": b.source, "rows": b.rows, "rules": ", ".join(f"{r}: {n}" for r, n in b.by_rule.items())}
+        {
+            "batch": b.batch_id,
+            "source": b.source,
+            "rows": b.rows,
+            "rules": ", ".join(f"{r}: {n}" for r, n in b.by_rule.items()),
+        }
         for b in list_batches(settings().quarantine)
     ]
     show_rows("Quarantine", rows)
@@ -198,23 +210,44 @@ def quarantine_show(
 
 
 def file_source(
-    events: Path, items: Path | None, users: Path | None, columns: list[str] | None
+    events: Path, items: Path | None, users: Path | None, columns: list[str] | None, behaviours: list[str] | None
 ) -> tuple[str, dict[str, Any]]:
     """The connector for a file of events, by its suffix, and its options."""
-    mapping = dict(pair.split("=", 1) for pair in columns or [] if "=" in pair)
-    if len(mapping) != len(columns or []):
-        raise typer.BadParameter(f"--column wants ours=theirs, e.g. user_id=visitor; got {columns}")
-    options = {"path": events, "items": items, "users": users}
-    given: dict[str, Any] = {key: str(value) for key, value in options.items() if value is not None}
-    return "parquet" if events.suffix in (".parquet", ".pq") else "csv", given | ({"columns": mapping} if mapping else {})
+    from flows.connectors.files import format_of
+
+    options = {
+        "path": str(events),
+        "items": str(items) if items else None,
+        "users": str(users) if users else None,
+        "columns": pairs("--column", columns),
+        "behaviours": pairs("--behaviour", behaviours),
+    }
+    return format_of(events), {key: value for key, value in options.items() if value}
+
+
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """`a=b` options as a mapping."""
+    split = [pair.partition("=") for pair in given or []]
+    if not all(key and sign and value for key, sign, value in split):
+        raise typer.BadParameter(f"{option} wants NAME=NAME, got {', '.join(given or [])}")
+    return {key: value for key, _, value in split}
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on stderr and exit code 1."""
+    """Run the command line; an error of ours is one sentence on stderr and exit code 1.
+
+    KAIROS_DEBUG=1 shows logs and stack traces.
+    """
+    quiet_exit()
+    # Without a Prefect server of yours each command starts one; on a busy laptop that takes more than the default 20 s.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    debug = bool(os.environ.get("KAIROS_DEBUG"))
+    if not debug:
+        quiet_frameworks()
     try:
         app()
     except _expected_errors() as error:
-        if os.environ.get("KAIROS_DEBUG"):
+        if debug:
             raise
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

@@ -39,7 +39,9 @@ def run_demo(config: Settings, connector: str, options: dict[str, Any]) -> Pipel
     show_seconds(report.measure.seconds, report.measure.peak_rss_mb)
     console.print(f"Report: {path}\nData Docs: {report.ingest.data_docs}", soft_wrap=True, highlight=False)
     prefix = "" if config.home == Settings().home.absolute() else f"KAIROS_HOME={config.home} "
-    console.print(f"\nNext: {prefix}make serve | {prefix}.venv/bin/kairos recommend {user} | {prefix}.venv/bin/kairos status")
+    console.print(
+        f"\nNext: {prefix}make serve | {prefix}.venv/bin/kairos recommend {user} | {prefix}.venv/bin/kairos status"
+    )
     return report
 
 

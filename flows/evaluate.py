@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
-from collections.abc import Collection
 from pathlib import Path
 
-import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from feature_repo import schema as s
 from feature_repo.store import Features
 from flows.features import data_timeline
 from flows.leaderboard import Leaderboard, leaderboard_rows
@@ -20,7 +16,8 @@ from flows.naming import run_name
 from flows.train import states_at
 from infra.settings import Settings, settings
 from models import bundle, registry
-from models.evaluation import leaderboard, truth_after
+from models.evaluation import items_of, leaderboard
+
 
 def evaluation_path(config: Settings, tag: str) -> Path:
     """Where the leaderboard of a published bundle is kept."""
@@ -39,29 +36,17 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     cuts = data_timeline(config)
     features = Features.open(config)
     events = features.events(end=cuts.end)
-    target = recommender.target
-    truth = truth_after(
-        events.to_pandas(), cuts.cut.timestamp(), cuts.end.timestamp(), set(recommender.item_names), target
-    )
-    past = events.filter(pa.compute.less_equal(events[s.TIMESTAMP], pa.scalar(cuts.cut, events[s.TIMESTAMP].type)))
-    states = [state for state in states_at(features, past, cuts.cut) if state.user_id in truth]
-    board: Leaderboard = leaderboard(recommender, states, truth, taken(past, target), seed=config.seed)
+    catalogue = recommender.item_names
+    truth = items_of(events, recommender.target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
+    bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)
+    states = [state for state in states_at(features, events, cuts.cut) if state.user_id in truth]
+    board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
     path = evaluation_path(config, tag)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(board, indent=1))
     os.replace(partial, path)
     return board
-
-
-def taken(events: pa.Table, target: str) -> dict[str, Collection[str]]:
-    """Which items each user had bought (or whatever the target is)."""
-    done = events.filter(pa.compute.equal(events[s.EVENT_TYPE], target)).select([s.USER_ID, s.ITEM_ID])
-    pairs = done.group_by([s.USER_ID, s.ITEM_ID]).aggregate([])
-    by_user: dict[str, set[str]] = defaultdict(set)
-    for user, item in zip(pairs[s.USER_ID].to_pylist(), pairs[s.ITEM_ID].to_pylist(), strict=True):
-        by_user[user].add(item)
-    return dict(by_user)
 
 
 @task(name="evaluate-bundle", retries=1, retry_delay_seconds=5)

@@ -34,7 +34,9 @@ def data_timeline(config: Settings) -> Timeline:
     return timeline(summary["first"], summary["newest"], config)  # type: ignore[arg-type]
 
 
-def compute_snapshots(config: Settings, cuts: Timeline, on_progress: Callable[[str], None] = lambda _: None) -> dict[str, int]:
+def compute_snapshots(
+    config: Settings, cuts: Timeline, on_progress: Callable[[str], None] = lambda _: None
+) -> dict[str, int]:
     """Write the snapshots that are missing; returns new rows per feature."""
     return Features.open(config).compute(cuts.moments, on_progress=on_progress)
 

@@ -63,7 +63,7 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
 def commit_batch(folder: Path, settings: Settings) -> Committed:
     """Take a staged batch into the lake: tables first, events last, each by one rename.
 
-    Events whose id the lake has are dropped; of an item or user the row with the newest timestamp stays. The caller
+    Events whose id the lake has are dropped; a row about an item or user replaces one of the same time. The caller
     holds the lock.
 
     Args:
@@ -116,7 +116,10 @@ def _new_events(staged: Path, events: Path) -> Committed:
 
 
 def _merge(staged: Path, current: Path, schema: pa.Schema, id_column: str) -> None:
-    """One row per id in the staged file, the newest of it and the lake's; at the same time the staged one wins."""
+    """The lake's rows and the staged ones in the staged file, one per id and time, the staged one winning.
+
+    Older rows stay: what a user or an item was then is what a training cut of then should see.
+    """
     parts = [(0, current)] if current.exists() else []
     parts.append((1, staged))
     union = " UNION ALL BY NAME ".join(
@@ -128,7 +131,8 @@ def _merge(staged: Path, current: Path, schema: pa.Schema, id_column: str) -> No
         con.execute("SET TimeZone = 'UTC'")
         merged = con.sql(
             f"SELECT * FROM ({union}) QUALIFY row_number() OVER "
-            f"(PARTITION BY {id_column} ORDER BY {s.TIMESTAMP} DESC, origin DESC, place DESC) = 1 ORDER BY {id_column}"
+            f"(PARTITION BY {id_column}, {s.TIMESTAMP} ORDER BY origin DESC, place DESC) = 1 "
+            f"ORDER BY {id_column}, {s.TIMESTAMP}"
         ).to_arrow_table()
     fresh = staged.with_suffix(".new")
     pq.write_table(merged.select(schema.names).cast(schema), fresh, compression="zstd")

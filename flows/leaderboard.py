@@ -19,7 +19,6 @@ def leaderboard_rows(board: Leaderboard) -> list[dict[str, str]]:
 
     best_first = sorted(board.items(), key=lambda row: -row[1]["all"]["ndcg@10"]["value"])
     return [
-        {"model": name}
-        | {f"{page} {metric}": shown(pages[page], metric) for page in PAGES for metric in SHOWN}
+        {"model": name} | {f"{page} {metric}": shown(pages[page], metric) for page in PAGES for metric in SHOWN}
         for name, pages in best_first
     ]

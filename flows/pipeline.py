@@ -21,7 +21,7 @@ from flows.measure import Measure
 from flows.naming import run_name
 from flows.publish import publish_flow
 from flows.train import train_flow
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 LIBRARIES = ("prefect", "feast", "great-expectations", "lightning", "torch", "bentoml", "duckdb", "ibis-framework")
 METRICS = ("ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty")
@@ -64,7 +64,10 @@ def pipeline_flow(connector: str = "event-log", options: dict[str, Any] | None =
 def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
     """The run's report: the holdout's figures of the hybrid and of every baseline, rows, times, memory, versions."""
     figures = {
-        name: {page: {metric: metrics[metric] for metric in METRICS if metric in metrics} for page, metrics in pages.items()}
+        name: {
+            page: {metric: metrics[metric] for metric in METRICS if metric in metrics}
+            for page, metrics in pages.items()
+        }
         for name, pages in report.leaderboard.items()
     }
     return {

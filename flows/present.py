@@ -56,7 +56,11 @@ def show_seconds(seconds: Mapping[str, float], peak_rss_mb: float) -> None:
 
 
 def show_status(parts: Mapping[str, Mapping[str, Any]]) -> None:
-    rows = [{"part": part, "what": what, "": _shown(value)} for part, known in parts.items() for what, value in known.items()]
+    rows = [
+        {"part": part, "what": what, "": _shown(value)}
+        for part, known in parts.items()
+        for what, value in known.items()
+    ]
     show_rows("Kairos", rows)
 
 

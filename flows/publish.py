@@ -1,4 +1,4 @@
-"""The publishing step: a trained bundle goes into BentoML's model store, becomes champion, and is built into a Bento."""
+"""The publishing step: a bundle goes into BentoML's model store, becomes champion, and is built into a Bento."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     Raises:
         RuntimeError: it ended, or was not ready in time; its log is on stderr.
     """
-    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home), "BENTOML_HOME": str(config.bentoml_home)}
+    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)}
     start = clock_start(config)
     if start:
         environment["KAIROS_CLOCK_START"] = start.isoformat()
@@ -93,7 +93,9 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
 
 def curl_lines(url: str, user: str, items: Sequence[str]) -> list[str]:
     """Commands to try the service with: ask, tell, ask again."""
-    ask = f"curl -s {url}/recommend -H 'Content-Type: application/json' -d " + shlex.quote(f'{{"user_id": "{user}", "k": 5}}')
+    ask = f"curl -s {url}/recommend -H 'Content-Type: application/json' -d " + shlex.quote(
+        f'{{"user_id": "{user}", "k": 5}}'
+    )
     if not items:
         return [ask]
     event = f'{{"user_id": "{user}", "item_id": "{items[0]}", "event_type": "cart"}}'

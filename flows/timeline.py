@@ -15,7 +15,7 @@ class Timeline:
     Attributes:
         newest: the newest event known.
         cut: models learn from what is not later, and are judged on what is.
-        end: the end of the holdout, included.
+        end: the end of the holdout, not included.
         training_cuts: earlier cuts, oldest first; the ranker learns to predict from each to the next.
     """
 
@@ -38,8 +38,10 @@ def timeline(first: datetime, newest: datetime, settings: Settings) -> Timeline:
     span = newest - first
     holdout = min(timedelta(days=settings.holdout_days), span / 5)
     cut = newest - holdout
+    end = newest + timedelta(microseconds=1)
     if holdout >= timedelta(days=2):
         cut = cut.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        end = cut + holdout
     step = min(timedelta(days=settings.snapshot_days), (cut - first) / (settings.training_cuts + 1))
     cuts = tuple(cut - step * i for i in range(settings.training_cuts, 0, -1))
-    return Timeline(newest=newest, cut=cut, end=cut + holdout, training_cuts=cuts if step > timedelta(0) else ())
+    return Timeline(newest=newest, cut=cut, end=end, training_cuts=cuts if step > timedelta(0) else ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +29,12 @@ def states_at(features: Features, events: pa.Table, moment: datetime) -> list[Us
     """What was known at `moment` of every user who had done something by then, through a point-in-time join."""
     users = _seen(events, s.USER_ID, moment)
     at = moment.timestamp()
-    rows = features.users_at(users, moment).to_dict(orient="records")
-    return [UserState.from_row(user, row, at) for user, row in zip(users, rows, strict=True)]
+    frame = features.users_at(users, moment)
+    rows = zip(*(frame[column] for column in frame), strict=True)
+    return [
+        UserState.from_row(user, dict(zip(frame.columns, row, strict=True)), at)
+        for user, row in zip(users, rows, strict=True)
+    ]
 
 
 def items_at(features: Features, events: pa.Table, moment: datetime) -> pd.DataFrame:
@@ -52,7 +57,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         EmptyLakeError: there are no events.
         NotMaterializedError: there are no features.
     """
-    model = model or TrainingConfig(seed=config.seed)
+    model = model or seeded(TrainingConfig(), config.seed)
     cuts = data_timeline(config)
     features = Features.open(config)
     events = features.events(end=cuts.cut)
@@ -79,6 +84,12 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         fingerprint=fingerprint(events, cuts.cut),
         code_version=code_version(),
     )
+
+
+def seeded(model: TrainingConfig, seed: int) -> TrainingConfig:
+    """The same choices, every random part started from `seed`."""
+    parts = {name: replace(getattr(model, name), seed=seed) for name in ("als", "sequence", "fit")}
+    return replace(model, **parts)
 
 
 def fingerprint(events: pa.Table, cut: datetime) -> str:

@@ -133,7 +133,7 @@ class Settings(BaseSettings):
 
     @property
     def bentoml_home(self) -> Path:
-        """BentoML's model and Bento stores."""
+        """BentoML's model and Bento stores, unless `BENTOML_HOME` names others."""
         return self.home / "bentoml"
 
     @property
@@ -161,11 +161,13 @@ def settings() -> Settings:
     try:
         loaded = Settings()
     except ValidationError as error:
-        lines = [f"KAIROS_{'_'.join(map(str, e['loc'])).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"KAIROS_{'_'.join(map(str, e['loc'])).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()
+        ]
         raise SettingsError("; ".join(lines)) from error
     if loaded.online_store == "redis" and not loaded.redis_url:
         raise SettingsError("KAIROS_REDIS_URL is not set; profile with online_store=redis expects host:port")
     absolute = loaded.model_copy(update={"home": loaded.home.absolute(), "reports": loaded.reports.absolute()})
-    # BentoML reads its home from the environment, at import.
-    os.environ["BENTOML_HOME"] = str(absolute.bentoml_home)
+    # BentoML knows its home from the environment alone, and reads it once.
+    os.environ.setdefault("BENTOML_HOME", str(absolute.bentoml_home))
     return absolute

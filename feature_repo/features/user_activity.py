@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from feast.types import Float64
-from ibis.expr.types import Table
+from ibis.expr.types import Table, Value
 
 from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
@@ -19,7 +19,7 @@ def user_activity(history: Table) -> Table:
     second = history[TIMESTAMP].epoch_seconds().cast("float64")
     day = (history[TIMESTAMP].epoch_seconds() / 86_400).floor()
     days = day.nunique(where=bought)
-    measures = {}
+    measures: dict[str, Value] = {}
     for window in WINDOWS_DAYS:
         inside = history[AGE_DAYS] < window
         measures |= {

@@ -13,23 +13,19 @@ from infra.settings import settings
 
 
 class EventLogConnector(Connector):
-    """What the log holds beyond the last mark. Call `done` once the batch is in the lake.
+    """What the log holds beyond the last mark.
 
     Args:
         path: the log's file, by default the installation's own.
     """
 
     name: ClassVar[str] = "event-log"
+    may_be_empty: ClassVar[bool] = True
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._log = EventLog(Path(path) if path else settings().event_log)
         self.source = "event log"
         self._read_to = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many events there are to read."""
-        return self._log.waiting(INGEST_CONSUMER)
 
     def chunks(self, chunk_rows: int) -> Iterator[Chunk]:
         first, position = 1, None
@@ -41,6 +37,6 @@ class EventLogConnector(Connector):
             yield Chunk(to_arrow(events), first_row=first)
             first += len(events)
 
-    def done(self) -> None:
+    def committed(self) -> None:
         """Remember that what was read is in the lake. Without it the next run reads it again, and adds nothing."""
         self._log.mark(INGEST_CONSUMER, self._read_to)

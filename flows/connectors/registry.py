@@ -7,12 +7,13 @@ from typing import Any
 
 from flows.connectors.base import Connector
 from flows.connectors.complete_journey import CompleteJourney
+from flows.connectors.event_log import EventLogConnector
 from flows.connectors.files import CsvFiles, ParquetFiles
 from flows.connectors.movielens import MovieLens100K
 from flows.errors import UnknownConnectorError
 
 CONNECTORS: dict[str, type[Connector]] = {
-    kind.name: kind for kind in (CompleteJourney, CsvFiles, ParquetFiles, MovieLens100K)
+    kind.name: kind for kind in (CompleteJourney, CsvFiles, ParquetFiles, MovieLens100K, EventLogConnector)
 }
 
 

@@ -1,7 +1,8 @@
 """The rules that data must follow, as Great Expectations suites: the one place where a rule is written.
 
 Row rules look at a chunk in the contract's types with its marks (`flows.validation.typed`); batch rules at one row that
-sums a batch up. `meta["rule"]` is the name under which people find a broken rule again, `meta["expected"]` says it in words.
+sums a batch up. `meta["rule"]` is the name under which people find a broken rule again, `meta["expected"]` says it in
+words.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def _time_rules() -> list[Expectation]:
 
 def _number_rules() -> list[Expectation]:
     rules = [_in_set(readable(name), readable(name), [True], f"{name} a finite number") for name in NUMBERS]
-    for name in (s.PRICE, s.QUANTITY, s.POSITION):
-        rules.append(_between(f"{name}_not_negative", name, 0, LARGEST, f"{name} 0 or more"))
+    amounts = (s.PRICE, s.QUANTITY, s.POSITION)
+    rules += [_between(f"{name}_not_negative", name, 0, LARGEST, f"{name} 0 or more") for name in amounts]
     return [*rules, _between("value_finite", s.VALUE, -LARGEST, LARGEST, "value a finite number")]
 
 

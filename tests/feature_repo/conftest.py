@@ -53,4 +53,11 @@ def catalogue(config: Settings) -> None:
 
 
 def event(user: str, item: str, at: datetime, kind: str = "purchase", **more: object) -> Event:
-    return Event(event_id=f"{user}{item}{at.isoformat()}{kind}", user_id=user, item_id=item, event_type=kind, timestamp=at, **more)  # type: ignore[arg-type]
+    return Event(
+        event_id=f"{user}{item}{at.isoformat()}{kind}",
+        user_id=user,
+        item_id=item,
+        event_type=kind,
+        timestamp=at,
+        **more,
+    )  # type: ignore[arg-type]

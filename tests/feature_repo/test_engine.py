@@ -8,7 +8,6 @@ import pytest
 
 from feature_repo.errors import EmptyLakeError
 from feature_repo.store import Features
-
 from tests.feature_repo.conftest import FillLake, event
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)

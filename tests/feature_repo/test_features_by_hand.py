@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feature_repo.store import Features
-
 from tests.feature_repo.conftest import FillLake, event
 
 NOW = datetime(2024, 3, 31, 12, tzinfo=UTC)  # a Sunday

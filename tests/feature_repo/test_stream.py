@@ -16,7 +16,6 @@ from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from flows.connectors.complete_journey import CompleteJourney
 from infra.settings import Settings
-
 from tests.feature_repo.conftest import FillLake, event
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)
@@ -38,7 +37,9 @@ def test_replayed_real_events_give_the_batch_values(features: Features, fill: Fi
     columns = ["event_id", "user_id", "item_id", "timestamp", "quantity", "price", "value"]
     records = rows[columns].astype(object).where(rows[columns].notna(), None).to_dict("records")
     events = [
-        Event(event_type="purchase", **r | {"timestamp": pd.Timestamp(r["timestamp"]).tz_convert("UTC").to_pydatetime()})
+        Event(
+            event_type="purchase", **r | {"timestamp": pd.Timestamp(r["timestamp"]).tz_convert("UTC").to_pydatetime()}
+        )
         for r in records
     ]
     known, arriving = events[:-60], events[-60:]
@@ -66,7 +67,9 @@ def test_replayed_real_events_give_the_batch_values(features: Features, fill: Fi
                 got, wanted = online[feature.name].loc[user, column], expected[column]
                 if isinstance(got, list):
                     assert len(got) == len(wanted), (feature.name, column, user)
-                    pd.testing.assert_series_equal(pd.Series(got), pd.Series(list(wanted)), rtol=1e-9, check_dtype=False)
+                    pd.testing.assert_series_equal(
+                        pd.Series(got), pd.Series(list(wanted)), rtol=1e-9, check_dtype=False
+                    )
                 else:
                     assert got == pytest.approx(wanted, rel=1e-9, nan_ok=True), (feature.name, column, user)
 

@@ -1,0 +1,137 @@
+"""States of B users as arrays: encoded once per request, read by every source and by the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.schema import CATEGORY, PROFILE_COLUMNS, SESSION_EVENTS
+from models.state import OWN, Floats, UserState
+from models.vocabulary import Vocabulary
+
+Ints = npt.NDArray[np.int32]
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StateBatch:
+    """B users. The own and affinity parts are flat with a row number each, the session is padded on the left with 0."""
+
+    now: Floats
+    """[B] epoch seconds"""
+    activity: Floats
+    """[B, len(ACTIVITY)]"""
+    own_row: Ints
+    """[M] ascending"""
+    own_item: Ints
+    """[M]"""
+    own: Floats
+    """[M, len(OWN)]"""
+    session_item: Ints
+    """[B, SESSION_EVENTS]"""
+    session_type: Ints
+    """[B, SESSION_EVENTS]"""
+    session_time: Floats
+    """[B, SESSION_EVENTS] epoch seconds, 0 where padded"""
+    affinity_row: Ints
+    """[A] ascending"""
+    affinity_category: Ints
+    """[A]"""
+    affinity_share: Floats
+    """[A]"""
+    profile: Ints
+    """[B, len(PROFILE_COLUMNS)]"""
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+    def part(self, start: int, stop: int) -> StateBatch:
+        """The users start..stop as a batch of their own."""
+        own = slice(*np.searchsorted(self.own_row, [start, stop]))
+        affinity = slice(*np.searchsorted(self.affinity_row, [start, stop]))
+        rows = slice(start, stop)
+        return StateBatch(
+            now=self.now[rows],
+            activity=self.activity[rows],
+            own_row=self.own_row[own] - np.int32(start),
+            own_item=self.own_item[own],
+            own=self.own[own],
+            session_item=self.session_item[rows],
+            session_type=self.session_type[rows],
+            session_time=self.session_time[rows],
+            affinity_row=self.affinity_row[affinity] - np.int32(start),
+            affinity_category=self.affinity_category[affinity],
+            affinity_share=self.affinity_share[affinity],
+            profile=self.profile[rows],
+        )
+
+    def session_of(self, rows: Array) -> StateBatch:
+        """Some users in any order with their sessions and profiles only: all that a network reads directly."""
+        none = np.empty(0, dtype=np.int32)
+        return StateBatch(
+            now=self.now[rows],
+            activity=self.activity[rows],
+            own_row=none,
+            own_item=none,
+            own=self.own[:0],
+            session_item=self.session_item[rows],
+            session_type=self.session_type[rows],
+            session_time=self.session_time[rows],
+            affinity_row=none,
+            affinity_category=none,
+            affinity_share=self.affinity_share[:0],
+            profile=self.profile[rows],
+        )
+
+
+def encode(states: Sequence[UserState], vocabulary: Vocabulary) -> StateBatch:
+    """Encodes states [B]; items and values that the model doesn't know are left out or become 0."""
+    count = len(states)
+    items, categories = vocabulary.items, vocabulary.fields[CATEGORY]
+    session_item = np.zeros((count, SESSION_EVENTS), dtype=np.int32)
+    session_type = np.zeros_like(session_item)
+    session_time = np.zeros((count, SESSION_EVENTS))
+    for row, state in enumerate(states):
+        if state.session_items:
+            ids = items.encode(state.session_items)
+            known = np.flatnonzero(ids)
+            if len(known):
+                session_item[row, -len(known) :] = ids[known]
+                session_type[row, -len(known) :] = vocabulary.types.encode(state.session_types)[known]
+                session_time[row, -len(known) :] = state.session_times[known]
+    own_row, own_item, own = _flat(
+        [items.encode(state.own_items) for state in states], [state.own for state in states], (len(OWN),)
+    )
+    affinity_row, affinity_category, affinity_share = _flat(
+        [categories.encode(state.categories) for state in states], [state.category_shares for state in states], ()
+    )
+    profile = np.zeros((count, len(PROFILE_COLUMNS)), dtype=np.int32)
+    for column, name in enumerate(PROFILE_COLUMNS):
+        profile[:, column] = vocabulary.fields[name].encode([state.profile[column] for state in states])
+    return StateBatch(
+        now=np.array([state.now for state in states], dtype=np.float64),
+        activity=np.stack([state.activity for state in states]),
+        own_row=own_row,
+        own_item=own_item,
+        own=own,
+        session_item=session_item,
+        session_type=session_type,
+        session_time=session_time,
+        affinity_row=affinity_row,
+        affinity_category=affinity_category,
+        affinity_share=np.nan_to_num(affinity_share),
+        profile=profile,
+    )
+
+
+def _flat(ids: list[Ints], values: list[Floats], width: tuple[int, ...]) -> tuple[Ints, Ints, Floats]:
+    """Row numbers [M], ids [M] and values [M, ...] of the known ids."""
+    rows = np.repeat(np.arange(len(ids), dtype=np.int32), [len(part) for part in ids])
+    flat = np.concatenate([*ids, np.empty(0, dtype=np.int32)])
+    value = np.concatenate([*values, np.empty((0, *width))])
+    known = flat > 0
+    return rows[known], flat[known], value[known]

@@ -1,0 +1,148 @@
+"""The bundle: a folder with everything that one served model needs, and nothing that runs code when read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from feature_repo.schema import PROFILE_COLUMNS
+from models.candidates import CandidateConfig
+from models.errors import BundleError
+from models.items import ItemTable
+from models.ranker import Ranker, RankerConfig
+from models.recommender import Recommender
+from models.sources import SOURCES
+from models.state import STATE_COLUMNS
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+
+FORMAT: Final = 1
+MANIFEST: Final = "bundle.json"
+_RANKER, _ITEMS, _SOURCES = "ranker.pt", "items.npz", "sources"
+
+
+def save(
+    recommender: Recommender,
+    folder: Path,
+    *,
+    feature_service: str = "",
+    features: Sequence[str] = STATE_COLUMNS,
+    metrics: Mapping[str, Any] | None = None,
+    fingerprint: str = "",
+    code_version: str = "",
+) -> Path:
+    """Writes a bundle; a folder that exists is replaced only once the new one is whole.
+
+    Args:
+        recommender: what to keep.
+        folder: where.
+        feature_service: name of the feature service that the model was trained with.
+        features: the ordered feature list that the service asks for.
+        metrics: figures of the evaluation; the training's stand beside them.
+        fingerprint: of the data.
+        code_version: of the code.
+    """
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    recommender.vocabulary.save(new)
+    recommender.items.save(new / _ITEMS)
+    for name, source in recommender.sources.items():
+        part = new / _SOURCES / name
+        part.mkdir(parents=True)
+        source.save(part)
+    ranker = recommender.ranker
+    if ranker is not None:
+        torch.save(ranker.state_dict(), new / _RANKER)
+    manifest = {
+        "format": FORMAT,
+        "target": recommender.target,
+        "sources": list(recommender.sources),
+        "candidates": asdict(recommender.candidates),
+        "ranker": None if ranker is None else {"config": asdict(ranker.config), "heads": list(ranker.heads)},
+        "ranker_target": None if ranker is None else ranker.target,
+        "ranker_features": list(recommender.space.names),
+        "feature_service": feature_service,
+        "features": list(features),
+        "metrics": {**recommender.metrics, **(metrics or {})},
+        "fingerprint": fingerprint,
+        "code_version": code_version,
+    }
+    (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    return folder
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """The bundle's own description.
+
+    Raises:
+        BundleError: there is none, or it has another format.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise BundleError(f"{folder}: no {MANIFEST}; train a model or point to a bundle's folder")
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{file}: not readable as JSON ({error}); train again") from error
+    if content.get("format") != FORMAT:
+        raise BundleError(f"{file}: format {content.get('format')!r}, this code reads {FORMAT}; train again")
+    return content
+
+
+def load(folder: Path) -> Recommender:
+    """Reads what `save` wrote.
+
+    Raises:
+        BundleError: the folder is incomplete, has another format, or its features are not this code's.
+    """
+    content = manifest(folder)
+    try:
+        vocabulary = Vocabulary.load(folder)
+        items = ItemTable.load(folder / _ITEMS)
+        sources = {name: SOURCES[name].load(folder / _SOURCES / name) for name in content["sources"]}
+    except (FileNotFoundError, KeyError) as error:
+        raise BundleError(f"{folder}: incomplete, {error} is missing; train again") from error
+    recommender = Recommender(
+        vocabulary=vocabulary,
+        items=items,
+        sources=sources,
+        ranker=None,
+        target=content["target"],
+        candidates=CandidateConfig(**content["candidates"]),
+        metrics=content["metrics"],
+    )
+    names = list(recommender.space.names)
+    if content["ranker_features"] != names:
+        changed = sorted(set(names).symmetric_difference(content["ranker_features"])) or "their order"
+        raise BundleError(f"{folder}: the ranker's features are not this code's ({changed}); train again")
+    if content["ranker"] is None:
+        return recommender
+    return replace(recommender, ranker=_ranker(folder, content, recommender))
+
+
+def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> Ranker:
+    vocabulary, space = recommender.vocabulary, recommender.space
+    config = dict(content["ranker"]["config"])
+    config["code_dims"] = tuple(config["code_dims"])
+    ranker = Ranker(
+        RankerConfig(**config),
+        n_features=len(space.names),
+        collaborative=space.collaborative,
+        n_items=len(vocabulary.items),
+        code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
+        profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
+        heads=content["ranker"]["heads"],
+        target=content["ranker_target"],
+    )
+    if not (folder / _RANKER).is_file():
+        raise BundleError(f"{folder}: incomplete, {_RANKER} is missing; train again")
+    ranker.load_state_dict(torch.load(folder / _RANKER, weights_only=True, map_location="cpu"))
+    return ranker.eval()

@@ -1,0 +1,23 @@
+"""The named errors of `models`; each message says what to do next."""
+
+from __future__ import annotations
+
+
+class ModelError(RuntimeError):
+    """Base of everything that `models` raises on purpose."""
+
+
+class EmptyTrainingDataError(ModelError):
+    """There is no event to learn from before the cut."""
+
+
+class TableError(ModelError):
+    """A table handed to `models` lacks a column or has a wrong one; the message names it."""
+
+
+class NotFittedError(ModelError):
+    """A source was asked for scores before `fit` or `load`."""
+
+
+class BundleError(ModelError):
+    """A bundle's folder is incomplete, of another format, or was written by an unknown version."""

@@ -1,0 +1,133 @@
+"""The packed item table: everything about items that scoring needs, as arrays aligned with the id map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from feature_repo.schema import ITEM_ID, NAME, PRICE, WINDOWS_DAYS
+from models.batch import Ints
+from models.errors import TableError
+from models.ids import IdMap
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+
+NUMBERS: Final = (
+    *(f"purchases_{days}d" for days in WINDOWS_DAYS),
+    "events_30d",
+    "buyers_30d",
+    "buyers_90d",
+    "price_mean",
+    "price_level",
+    "discount_share",
+    "first_seen_at",
+    PRICE,
+)
+"""Numeric columns of `item_popularity` and `item_catalogue`, in the order of `ItemTable.numbers`."""
+STATIC_FEATURES: Final = (
+    "item_purchases_7d_log",
+    "item_purchases_30d_log",
+    "item_purchases_90d_log",
+    "item_events_30d_log",
+    "item_buyers_30d_log",
+    "item_buyers_90d_log",
+    "item_trend_7d",
+    "item_trend_30d",
+    "item_repeat",
+    "item_price_log",
+    "item_price_level",
+    "item_discount_share",
+)
+"""The ranker's features of an item that depend on neither user nor moment."""
+ITEM_COLUMNS: Final = (ITEM_ID, NAME, *ITEM_CATEGORICALS, *NUMBERS)
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """One row per inside item id, row 0 the unknown item."""
+
+    codes: Ints
+    """[n items, len(ITEM_CATEGORICALS)]"""
+    numbers: npt.NDArray[np.float64]
+    """[n items, len(NUMBERS)], NaN where unknown; times are epoch seconds"""
+    names: npt.NDArray[np.str_]
+    """[n items], empty where unknown"""
+
+    @classmethod
+    def pack(cls, frame: pd.DataFrame, vocabulary: Vocabulary) -> ItemTable:
+        """Packs a frame with `item_id` and any of `ITEM_COLUMNS`; items that the model doesn't know are skipped.
+
+        Raises:
+            TableError: there is no `item_id` column.
+        """
+        if ITEM_ID not in frame.columns:
+            raise TableError(f"items: column {ITEM_ID!r} is missing, got {list(frame.columns)}")
+        ids = vocabulary.items.encode(frame[ITEM_ID].tolist())
+        rows = ids > 0
+        ids = ids[rows]
+        size = len(vocabulary.items)
+        codes = np.zeros((size, len(ITEM_CATEGORICALS)), dtype=np.int32)
+        for column, name in enumerate(ITEM_CATEGORICALS):
+            if name in frame.columns:
+                codes[ids, column] = vocabulary.fields[name].encode(_texts(frame[name][rows]))
+        numbers = np.full((size, len(NUMBERS)), np.nan)
+        for column, name in enumerate(NUMBERS):
+            if name in frame.columns:
+                numbers[ids, column] = pd.to_numeric(frame[name][rows], errors="coerce").to_numpy(np.float64)
+        names = np.full(size, "", dtype=object)
+        if NAME in frame.columns:
+            names[ids] = [text or "" for text in _texts(frame[NAME][rows])]
+        return cls(codes, numbers, names.astype(np.str_))
+
+    def number(self, name: str) -> npt.NDArray[np.float64]:
+        """[n items] one of `NUMBERS`."""
+        return self.numbers[:, NUMBERS.index(name)]
+
+    def code(self, name: str) -> Ints:
+        """[n items] one of `ITEM_CATEGORICALS`."""
+        return self.codes[:, ITEM_CATEGORICALS.index(name)]
+
+    @cached_property
+    def static_features(self) -> npt.NDArray[np.float32]:
+        """[n items, len(STATIC_FEATURES)] without NaN."""
+        week, month, quarter, events, buyers, buyers_quarter = (
+            np.nan_to_num(self.number(name))
+            for name in ("purchases_7d", "purchases_30d", "purchases_90d", "events_30d", "buyers_30d", "buyers_90d")
+        )
+        price = np.where(np.isnan(self.number("price_mean")), self.number(PRICE), self.number("price_mean"))
+        columns = [
+            *(np.log1p(count) for count in (week, month, quarter, events, buyers, buyers_quarter)),
+            np.log((week + 0.5) / (month * 7 / 30 + 0.5)),
+            np.log((month + 0.5) / (quarter / 3 + 0.5)),
+            np.log((quarter + 1) / (buyers_quarter + 1)),
+            np.log1p(np.maximum(np.nan_to_num(price), 0.0)),
+            np.log(np.maximum(np.nan_to_num(self.number("price_level"), nan=1.0), 0.05)),
+            np.nan_to_num(self.number("discount_share")),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def save(self, file: Path) -> None:
+        """Writes an npz without pickle."""
+        np.savez(file, codes=self.codes, numbers=self.numbers, names=self.names)
+
+    @classmethod
+    def load(cls, file: Path) -> ItemTable:
+        """Reads what `save` wrote."""
+        with np.load(file, allow_pickle=False) as data:
+            return cls(data["codes"], data["numbers"], data["names"])
+
+
+def field_values(frame: pd.DataFrame, name: str) -> IdMap:
+    """The id map of one text column's values, sorted; empty if the frame has no such column."""
+    if name not in frame.columns:
+        return IdMap(())
+    return IdMap(sorted({text for text in _texts(frame[name]) if text is not None}))
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]

@@ -1,0 +1,231 @@
+"""Second stage: one deep multi-task network over the candidates, blended with the collaborative scores.
+
+Feature crosses as in DCN-v2 (Wang et al., 2021), attention of each candidate over the session as in DIN (Zhou et
+al., 2018), a head per kind of event, a listwise softmax per user (ListNet's top-one form) on what the user did next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, VIEW
+from models.batch import Ints, StateBatch
+from models.items import ItemTable
+from models.sources.sequence import gap_buckets
+
+HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
+"""Head -> the event types that are its positives; a rating says that the item was consumed."""
+_GAPS: Final = 16
+
+
+def head_of(target: str) -> str:
+    """The head that predicts an event type."""
+    return next(head for head, kinds in HEADS.items() if target in kinds)
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """The network."""
+
+    hidden: int = 96
+    """Width of the deep part."""
+    cross_layers: int = 1
+    """DCN-v2 cross layers over the input."""
+    cross_rank: int = 24
+    """Rank of a cross layer's matrix."""
+    code_dims: tuple[int, ...] = (12, 12, 6, 4)
+    """Embedding width per item categorical, in the order of `ITEM_CATEGORICALS`."""
+    item_dim: int = 8
+    """Embedding width of the item itself; small, for most items are rare."""
+    profile_dim: int = 4
+    """Embedding width of each profile column."""
+    attention: bool = True
+    """Attend over the session."""
+    dropout: float = 0.1
+    fixed_alpha: float | None = None
+    """Weight of the collaborative score in the final one, 0..1; None: learned."""
+
+
+@dataclass(frozen=True)
+class RankerInput:
+    """What the network reads of B lists of C candidates."""
+
+    features: Tensor
+    """[B, C, F] float"""
+    item: Tensor
+    """[B, C] inside ids, 0 where padded"""
+    codes: Tensor
+    """[B, C, K]"""
+    session: Tensor
+    """[B, L] inside ids, 0 where padded"""
+    session_codes: Tensor
+    """[B, L, K]"""
+    session_kind: Tensor
+    """[B, L]"""
+    session_gap: Tensor
+    """[B, L]"""
+    profile: Tensor
+    """[B, P]"""
+
+    def to(self, device: torch.device) -> RankerInput:
+        """The same on a device."""
+        return RankerInput(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def ranker_input(
+    batch: StateBatch, candidates: Ints, features: npt.NDArray[np.floating], items: ItemTable
+) -> RankerInput:
+    """Tensors of B lists; candidates [B, C], features [B, C, F]."""
+
+    def ints(array: npt.NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+
+    return RankerInput(
+        features=torch.from_numpy(np.asarray(features, dtype=np.float32)),
+        item=ints(candidates),
+        codes=ints(items.codes[candidates]),
+        session=ints(batch.session_item),
+        session_codes=ints(items.codes[batch.session_item]),
+        session_kind=ints(batch.session_type),
+        session_gap=ints(gap_buckets(batch.session_time)),
+        profile=ints(batch.profile),
+    )
+
+
+@dataclass(frozen=True)
+class RankerScores:
+    """All [B, C]; padded candidates have whatever comes out and must be masked by the caller."""
+
+    final: Tensor
+    deep: Tensor
+    collaborative: Tensor
+    heads: dict[str, Tensor]
+    """Logits per head."""
+
+
+class _Cross(nn.Module):
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, width)
+
+    def forward(self, start: Tensor, x: Tensor) -> Tensor:
+        crossed: Tensor = start * self.up(self.down(x)) + x
+        return crossed
+
+
+class Ranker(nn.Module):
+    """Scores candidate lists; see `RankerScores`.
+
+    Args:
+        n_features: F.
+        collaborative: positions of the features that make up the collaborative score (the sources' scores).
+        n_items: rows of the item id map.
+        code_sizes: rows per item categorical.
+        profile_sizes: rows per profile column.
+        heads: names of the heads that have labels in the data, the target's among them.
+        target: the head whose order is the answer.
+    """
+
+    def __init__(
+        self,
+        config: RankerConfig,
+        *,
+        n_features: int,
+        collaborative: Sequence[int],
+        n_items: int,
+        code_sizes: Sequence[int],
+        profile_sizes: Sequence[int],
+        heads: Sequence[str],
+        target: str,
+    ) -> None:
+        super().__init__()
+        self.config, self.heads, self.target = config, tuple(heads), target
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("collaborative_at", torch.tensor(list(collaborative), dtype=torch.long))
+        self.mean: Tensor
+        self.scale: Tensor
+        self.collaborative_at: Tensor
+        self.item = nn.Embedding(n_items, config.item_dim, padding_idx=0)
+        self.codes = nn.ModuleList(
+            nn.Embedding(size, dim, padding_idx=0) for size, dim in zip(code_sizes, config.code_dims, strict=True)
+        )
+        self.profile = nn.ModuleList(
+            nn.Embedding(size, config.profile_dim, padding_idx=0) for size in profile_sizes
+        )
+        item_width = config.item_dim + sum(config.code_dims)
+        self.kind = nn.Embedding(len(EVENT_TYPES) + 1, item_width, padding_idx=0)
+        self.gap = nn.Embedding(_GAPS, item_width)
+        width = n_features + item_width + config.profile_dim + (item_width + 1 if config.attention else 0)
+        self.crosses = nn.ModuleList(_Cross(width, config.cross_rank) for _ in range(config.cross_layers))
+        self.deep = nn.Sequential(
+            nn.Linear(width, config.hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.hidden // 2),
+            nn.GELU(),
+        )
+        self.out = nn.Linear(width + config.hidden // 2, len(self.heads))
+        self.collaborative_weight = nn.Parameter(torch.zeros(len(collaborative)))
+        self.alpha_logit = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(torch.full((), -3.0))  # makes a score the logit of "will happen"
+        for table in (self.item, *self.codes, *self.profile, self.kind, self.gap):
+            nn.init.normal_(table.weight, std=0.05)
+            if table.padding_idx is not None:
+                nn.init.zeros_(table.weight[0])
+
+    @property
+    def alpha(self) -> Tensor:
+        """The weight of the collaborative score in the final one, learned unless fixed."""
+        if self.config.fixed_alpha is not None:
+            return torch.full_like(self.alpha_logit, self.config.fixed_alpha)
+        return torch.sigmoid(self.alpha_logit)
+
+    def set_scaling(self, mean: npt.NDArray[np.floating], std: npt.NDArray[np.floating]) -> None:
+        """Features become (value - mean) / std; both [F]."""
+        self.mean.copy_(torch.from_numpy(np.asarray(mean, dtype=np.float32)))
+        self.scale.copy_(torch.from_numpy(np.asarray(std, dtype=np.float32)))
+
+    def forward(self, given: RankerInput) -> RankerScores:
+        """Scores of B lists."""
+        dense = ((given.features - self.mean) / self.scale).clamp(-6.0, 6.0)  # [B, C, F]
+        item = self._item(given.item, given.codes)  # [B, C, D]
+        profile = torch.stack(
+            [table(given.profile[:, column]) for column, table in enumerate(self.profile)]
+        ).sum(0)  # [B, P]
+        count, width = given.item.shape
+        parts = [dense, item, profile[:, None, :].expand(count, width, -1)]
+        if self.config.attention:
+            parts.extend(self._attend(given, item))
+        start = torch.cat(parts, dim=-1)
+        crossed = start
+        for cross in self.crosses:
+            crossed = cross(start, crossed)
+        logits = self.out(torch.cat([crossed, self.deep(start)], dim=-1))  # [B, C, H]
+        heads = {name: logits[:, :, index] for index, name in enumerate(self.heads)}
+        deep = heads[self.target]
+        weight = nn.functional.softplus(self.collaborative_weight)
+        collaborative = dense[:, :, self.collaborative_at] @ weight
+        final = self.alpha * collaborative + (1.0 - self.alpha) * deep
+        return RankerScores(final, deep, collaborative, heads)
+
+    def _item(self, item: Tensor, codes: Tensor) -> Tensor:
+        parts = [self.item(item), *(table(codes[..., column]) for column, table in enumerate(self.codes))]
+        return torch.cat(parts, dim=-1)
+
+    def _attend(self, given: RankerInput, item: Tensor) -> list[Tensor]:
+        """[B, C, D] what the session says to each candidate, and [B, C, 1] how close the closest event is."""
+        events = self._item(given.session, given.session_codes)  # [B, L, D]
+        keys = events + self.kind(given.session_kind) + self.gap(given.session_gap)
+        closeness = item @ keys.transpose(1, 2) / item.shape[-1] ** 0.5  # [B, C, L]
+        closeness = closeness.masked_fill((given.session == 0)[:, None, :], -1e4)
+        attended = closeness.softmax(-1) @ events
+        return [attended * item, closeness.amax(-1, keepdim=True).clamp_min(-10.0)]

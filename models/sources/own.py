@@ -1,0 +1,66 @@
+"""What this user takes again: frequency with decay."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from models.batch import StateBatch
+from models.errors import NotFittedError
+from models.interactions import Interactions
+from models.sources.base import NOTHING, Scores
+from models.state import OWN
+
+_FILE = "own.json"
+
+
+@dataclass(frozen=True)
+class OwnConfig:
+    """Which decay the rule uses."""
+
+    column: str = "own_decayed"
+    """The state's column: `own_decayed` has a half-life of 90 days, `_fast` 14, `_slow` 365."""
+
+
+class Own:
+    """Score of an item: log of the decayed weight of the user's own events on it; all of it is in the state."""
+
+    name: ClassVar[str] = "own"
+
+    def __init__(self, config: OwnConfig = OwnConfig()) -> None:
+        self.config = config
+        self.n_items: int | None = None
+
+    def fit(self, events: Interactions, now: float) -> Self:
+        """Learns only how many items there are."""
+        self.n_items = events.n_items
+        return self
+
+    def scores(self, batch: StateBatch) -> Scores:
+        """[B, n_items], `NOTHING` for what the user never touched."""
+        if self.n_items is None:
+            raise NotFittedError("own: call fit or load first")
+        out = np.full((len(batch), self.n_items), NOTHING, dtype=np.float32)
+        weight = np.nan_to_num(batch.own[:, OWN.index(self.config.column)])
+        rows = weight > 0
+        out[batch.own_row[rows], batch.own_item[rows]] = np.log(weight[rows])
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Writes the configuration."""
+        if self.n_items is None:
+            raise NotFittedError("own: nothing to save before fit")
+        (folder / _FILE).write_text(json.dumps({"n_items": self.n_items, **asdict(self.config)}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote."""
+        data = json.loads((folder / _FILE).read_text())
+        n_items = data.pop("n_items")
+        source = cls(OwnConfig(**data))
+        source.n_items = n_items
+        return source

@@ -1,0 +1,249 @@
+"""From events and snapshots to a recommender.
+
+Nothing peeks: at each cut the sources are fitted on the events before it, the states and item features are the
+snapshot's own, and the labels are what happened between this cut and the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS
+from models.batch import StateBatch, encode
+from models.candidates import CandidateConfig, generate
+from models.features import FeatureSpace
+from models.ids import IdMap
+from models.interactions import Interactions, frame_of, interactions_of, target_of
+from models.items import ItemTable, field_values
+from models.ranker import HEADS, Ranker, RankerConfig, head_of
+from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker
+from models.recommender import Recommender
+from models.sources.als import Als, AlsConfig
+from models.sources.base import Source
+from models.sources.neighbours import Neighbours, NeighboursConfig
+from models.sources.own import Own, OwnConfig
+from models.sources.popularity import Popularity, PopularityConfig
+from models.sources.sequence import Sequence as SequenceSource
+from models.sources.sequence import SequenceConfig
+from models.state import UserState
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+
+_log = logging.getLogger(__name__)
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known at a training cut."""
+
+    cut: float
+    """Epoch seconds."""
+    states: Sequence[UserState]
+    """Users at the cut, from the point-in-time store."""
+    items: pd.DataFrame
+    """Item features at the cut: `item_id` and any of `models.items.ITEM_COLUMNS`."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that can be chosen about a training; the parts are documented where they are used."""
+
+    own: OwnConfig = OwnConfig()
+    neighbours: NeighboursConfig = NeighboursConfig()
+    als: AlsConfig = AlsConfig()
+    sequence: SequenceConfig = SequenceConfig()
+    popularity: PopularityConfig = PopularityConfig()
+    candidates: CandidateConfig = CandidateConfig()
+    ranker: RankerConfig = RankerConfig()
+    fit: RankerTrainingConfig = field(default_factory=RankerTrainingConfig)
+
+
+def train(
+    events: pa.Table | pd.DataFrame,
+    snapshots: Iterable[Snapshot],
+    items: pd.DataFrame,
+    *,
+    final_cut: float,
+    config: TrainingConfig = TrainingConfig(),
+    run_dir: Path,
+) -> Recommender:
+    """Trains the whole model.
+
+    Args:
+        events: the event contract's columns; rows from `final_cut` on and impressions are not looked at.
+        snapshots: training cuts, oldest first, all before `final_cut`; may be lazy, one is held at a time. A snapshot's
+            labels are the events from its cut to the next one's, the last one's to `final_cut`.
+        items: item features at the final cut.
+        final_cut: epoch seconds; the model knows nothing from then on.
+        config: choices.
+        run_dir: where checkpoints and TensorBoard logs go.
+
+    Raises:
+        EmptyTrainingDataError: no event before the final cut.
+        TableError: a column is missing.
+    """
+    seconds: dict[str, float] = {}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with _timed(seconds, "prepare"):
+        frame = frame_of(events, final_cut)
+        target = target_of(frame)
+        kinds = set(frame[EVENT_TYPE].unique())
+        heads = [head for head, of in HEADS.items() if kinds.intersection(of)]
+        lazy = iter(snapshots)
+        first = next(lazy, None)
+        vocabulary = _vocabulary(frame, items, [] if first is None else first.states)
+        known = interactions_of(frame, vocabulary)
+    sources: dict[str, Source] = {
+        Own.name: Own(config.own),
+        Neighbours.name: Neighbours(config.neighbours),
+        Als.name: Als(config.als),
+        SequenceSource.name: SequenceSource(config.sequence, TensorBoardLogger(run_dir, name="tensorboard/sequence")),
+        Popularity.name: Popularity(config.popularity),
+    }
+    builder = _ListBuilder(sources, vocabulary, known, heads, target, config)
+    lists: list[Lists] = []
+    for snapshot, end in _with_ends(first, lazy, final_cut):
+        with _timed(seconds, "sources"):
+            _fit(sources, known.before(snapshot.cut), snapshot.cut, seconds)
+        with _timed(seconds, "lists"):
+            lists.extend(builder.build(snapshot, end))
+    table = ItemTable.pack(items, vocabulary)
+    ranker: Ranker | None = None
+    figures: dict[str, Any] = {}
+    if lists:
+        space = FeatureSpace(tuple(sources))
+        ranker = _new_ranker(config.ranker, space, vocabulary, heads, target)
+        with _timed(seconds, "ranker"):
+            figures["ranker"] = fit_ranker(ranker, lists, table, config.fit, run_dir)
+        figures["ranker"]["lists"] = float(sum(map(len, lists)))
+    lists.clear()
+    with _timed(seconds, "sources"):
+        _fit(sources, known, final_cut, seconds)
+    figures["seconds"] = seconds
+    _log.info("trained: %s", figures)
+    return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures)
+
+
+class _ListBuilder:
+    """Candidate lists with labels for the users of one cut."""
+
+    def __init__(
+        self,
+        sources: dict[str, Source],
+        vocabulary: Vocabulary,
+        events: Interactions,
+        heads: Sequence[str],
+        target: str,
+        config: TrainingConfig,
+    ) -> None:
+        self.sources, self.vocabulary, self.events, self.config = sources, vocabulary, events, config
+        self.kinds = [[vocabulary.types.get(kind) for kind in HEADS[head]] for head in heads]
+        self.target = list(heads).index(head_of(target))
+        self.users = IdMap(events.users)
+        self.space = FeatureSpace(tuple(sources))
+        self.rng = np.random.default_rng(config.fit.seed)
+
+    def build(self, snapshot: Snapshot, end: float) -> Iterator[Lists]:
+        """The snapshot's lists, in chunks; users without a positive among their candidates are left out."""
+        future = self.events.between(snapshot.cut, end)
+        active = set(np.unique(future.user).tolist())
+        number = self.users.encode([state.user_id for state in snapshot.states]) - 1
+        kept = [row for row in range(len(number)) if int(number[row]) in active]
+        past = self.events.before(snapshot.cut)
+        seen = np.bincount(past.item, minlength=past.n_items) > 0
+        table = ItemTable.pack(snapshot.items, self.vocabulary)
+        had = _keys(past.user, past.item, past.n_items)
+        happened = [_keys(f.user, f.item, f.n_items) for f in (future.of_kinds(kinds) for kinds in self.kinds)]
+        for start in range(0, len(kept), _CHUNK):
+            rows = kept[start : start + _CHUNK]
+            batch = encode([snapshot.states[row] for row in rows], self.vocabulary)
+            part = self._chunk(batch, number[rows], table, seen, had, happened)
+            if len(part):
+                yield part
+
+    def _chunk(
+        self, batch: StateBatch, user: Any, table: ItemTable, seen: Any, had: Any, happened: list[Any]
+    ) -> Lists:
+        found = generate(self.sources, batch, self.config.candidates, allowed=seen)
+        key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
+        inside = found.items > 0
+        labels = np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1)  # [B, C, H]
+        features = self.space.compute(batch, found.items, found.scores, table)
+        lot = self.rng.random(key.shape) + 2.0 * labels[:, :, self.target] + inside
+        chosen = np.sort(np.argsort(-lot, axis=1)[:, : self.config.fit.list_size], axis=1)
+        kept = np.flatnonzero(labels[:, :, self.target].any(axis=1))
+        chosen = chosen[kept]
+        at = (kept[:, None], chosen)
+        return Lists(
+            batch=batch.session_of(kept),
+            items=found.items[at],
+            features=features[at].astype(np.float16),
+            labels=labels[at],
+            novel=~np.isin(key[at], had),
+            user=user[kept],
+        )
+
+
+def _keys(user: Any, item: Any, n_items: int) -> Any:
+    return np.unique(user.astype(np.int64) * n_items + item)
+
+
+def _with_ends(
+    first: Snapshot | None, more: Iterator[Snapshot], final_cut: float
+) -> Iterator[tuple[Snapshot, float]]:
+    """Each snapshot with the moment at which its labels end."""
+    if first is None:
+        return
+    current = first
+    for following in more:
+        yield current, following.cut
+        current = following
+    yield current, final_cut
+
+
+def _fit(sources: dict[str, Source], events: Interactions, now: float, seconds: dict[str, float]) -> None:
+    for name, source in sources.items():
+        with _timed(seconds, f"source_{name}"):
+            source.fit(events, now)
+
+
+def _vocabulary(frame: pd.DataFrame, items: pd.DataFrame, states: Sequence[UserState]) -> Vocabulary:
+    fields = {name: field_values(items, name) for name in ITEM_CATEGORICALS}
+    for column, name in enumerate(PROFILE_COLUMNS):
+        values = {state.profile[column] for state in states} - {None}
+        fields[name] = IdMap(sorted(value for value in values if value is not None))
+    return Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), fields)
+
+
+def _new_ranker(
+    config: RankerConfig, space: FeatureSpace, vocabulary: Vocabulary, heads: Sequence[str], target: str
+) -> Ranker:
+    names = space.names
+    return Ranker(
+        config,
+        n_features=len(names),
+        collaborative=space.collaborative,
+        n_items=len(vocabulary.items),
+        code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
+        profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
+        heads=heads,
+        target=head_of(target),
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start

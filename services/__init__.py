@@ -1,0 +1,1 @@
+"""The BentoML service and the request pipeline, as plain classes behind it."""

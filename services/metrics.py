@@ -1,0 +1,29 @@
+"""What the service counts, beside BentoML's own request metrics; read at /metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# BentoML's default buckets start at 5 ms, about where these stages end.
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+ANSWERS = Counter("kairos_answers", "Recommendations by the ladder's rung that answered", ["served_by"])
+STAGES = Histogram("kairos_stage_seconds", "Time per stage of a request", ["stage"], buckets=_BUCKETS)
+FAILURES = Counter("kairos_part_failures", "Parts behind the service that failed it", ["part"])
+EVENTS = Counter("kairos_events", "Events received, by what became of them", ["outcome"])
+WAITING = Gauge("kairos_events_waiting", "Durable events not yet in the features", multiprocess_mode="max")
+SWAPS = Counter("kairos_model_swaps", "Champions followed, and refused because they failed their test", ["outcome"])
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Observe how long the block takes."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        STAGES.labels(name).observe(time.perf_counter() - began)

@@ -1,0 +1,133 @@
+"""The online features as the service uses them: bounded in time, and given a rest after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+from feast.errors import FeastError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from feature_repo.errors import FeatureError
+from feature_repo.event import Event
+from feature_repo.store import Features
+from feature_repo.stream import StreamPath
+from infra.settings import Settings
+from services.errors import StoreDownError
+from services.metrics import FAILURES, stage
+
+log = logging.getLogger("bentoml.kairos.online")
+
+READ_WITHIN_S = 0.5
+REST_S = 1.0
+"""After a failure no request waits for the store again before this."""
+STORE_ERRORS = (
+    FeatureError,
+    FeastError,
+    sqlite3.Error,
+    duckdb.Error,
+    RedisError,
+    SQLAlchemyError,
+    DecodeError,
+    OSError,
+)
+"""What a store that is down, damaged or half-written raises; a timeout is an OSError."""
+
+
+class OnlineFeatures:
+    """Reads users' rows and applies events. One per process, used on one event loop; opens the store when needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._features: Features | None = None
+        self._stream: StreamPath | None = None
+        self._opening = asyncio.Lock()
+        # Feast's SQLite store has no async read and needs a thread; Redis has one.
+        self._reads_async = False
+        self._failed_at: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the last access worked."""
+        return self._failed_at is None
+
+    async def open(self) -> None:
+        """Open the store ahead of the first request; if it is down, later requests try again."""
+        try:
+            await self._open()
+            await self.apply([], datetime.now(UTC))
+        except STORE_ERRORS as error:
+            self._failed(error)
+        except StoreDownError:
+            return
+
+    async def close(self) -> None:
+        if self._features:
+            await self._features.feast.close()
+
+    async def row(
+        self, user: str, names: Sequence[str], now: datetime, *, within_s: float = READ_WITHIN_S
+    ) -> dict[str, Any]:
+        """The named features of one user at this moment; None for what the store does not know.
+
+        Raises:
+            StoreDownError: the store failed, was too slow, or failed less than `REST_S` ago.
+        """
+        if self._failed_at is not None and time.monotonic() - self._failed_at < REST_S:
+            raise StoreDownError("the online store failed a moment ago")
+        try:
+            with stage("features"):
+                async with asyncio.timeout(within_s):
+                    features = await self._open()
+                    if self._reads_async:
+                        row = await features.online_user_async(user, names, now)
+                    else:
+                        row = await asyncio.to_thread(features.online_user, user, names, now)
+        except STORE_ERRORS as error:
+            self._failed(error)
+            raise StoreDownError(str(error)) from error
+        self._failed_at = None
+        return row
+
+    async def apply(self, events: Sequence[Event], now: datetime) -> None:
+        """Update the features of the events' users. Not to be called again before it is done.
+
+        Raises:
+            StoreDownError: the store failed; applying the events again later is harmless.
+        """
+        try:
+            with stage("apply"):
+                features = await self._open()
+                if self._stream is None:
+                    self._stream = await asyncio.to_thread(StreamPath, features)
+                await asyncio.to_thread(self._stream.apply, events, now)
+        except STORE_ERRORS as error:
+            self._failed(error)
+            raise StoreDownError(str(error)) from error
+        self._failed_at = None
+
+    async def _open(self) -> Features:
+        async with self._opening:
+            if self._features is None:
+                features = await asyncio.to_thread(Features.open, self._settings)
+                await features.feast.initialize()
+                self._reads_async = features.feast._get_provider().async_supported.online.read
+                self._features = features
+            return self._features
+
+    def _failed(self, error: Exception) -> None:
+        if self._failed_at is None:
+            log.error("online store failed, going on without it: %s: %s", type(error).__name__, error)
+        self._failed_at = time.monotonic()
+        FAILURES.labels("online_store").inc()
+        # A replaced SQLite file is seen by a new connection only. Redis' client connects anew by itself.
+        if not self._reads_async and not isinstance(error, TimeoutError):
+            self._features = self._stream = None

@@ -1,0 +1,95 @@
+"""Everything that a running service holds, put together; imported by the worker alone, for it takes seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feature_repo.event_log import EventLog
+from infra.settings import Settings
+from services.champion import ChampionWatch
+from services.clock import Clock
+from services.errors import StoreDownError
+from services.intake import Intake
+from services.messages import Health
+from services.online import OnlineFeatures
+from services.pipeline import RecommendPipeline
+
+log = logging.getLogger("bentoml.kairos")
+
+WARM_UP_WITHIN_S = 30.0
+
+
+class Runtime:
+    """The parts of one service process; made on the event loop that it serves on."""
+
+    def __init__(self, settings: Settings, packed: Callable[[], tuple[str, Path] | None] = lambda: None) -> None:
+        self.clock = Clock(settings.clock_start)
+        self.online = OnlineFeatures(settings)
+        self.champions = ChampionWatch(settings.champion, packed)
+        self.pipeline = RecommendPipeline(self.champions, self.online, self.clock)
+        self._log = EventLog(settings.event_log)
+        self.intake = Intake(self._log, self.online, self.clock)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the model, open the store, apply what a crash left unapplied; then keep up in the background."""
+        # One request is one user: threads within an operation cost more than they bring.
+        torch.set_num_threads(1)
+        await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
+        await self._warm_up()
+        await self.intake.catch_up()
+        self._tasks = [self._background(self.champions.watch()), self._background(self.intake.keep_up())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.online.close()
+        self._log.close()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.champions.current is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the background work goes on; without it a new champion or a missed event would go unnoticed."""
+        return not any(task.done() for task in self._tasks)
+
+    async def health(self) -> Health:
+        served = self.champions.current
+        up = self.online.is_up
+        return Health(
+            status="down" if served is None or not self.is_alive else "ok" if up else "degraded",
+            model_version=served.version if served else None,
+            online_store="up" if up else "down",
+            events_waiting=await self.intake.waiting(),
+            now=self.clock.now().isoformat(timespec="seconds"),
+        )
+
+    async def _warm_up(self) -> None:
+        served = self.champions.current
+        if served is None:
+            log.warning("no model is in service yet; waiting for a champion")
+            return
+        try:
+            await self.online.row("warm-up", served.features, self.clock.now(), within_s=WARM_UP_WITHIN_S)
+        except StoreDownError as error:
+            log.warning("starting without online features: %s", error)
+
+    @staticmethod
+    def _background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_report)
+        return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("background work ended", exc_info=error)

@@ -1,0 +1,34 @@
+"""One home for the tests of whole flows, on a slice of the real data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.pipeline import PipelineReport, pipeline_flow
+from infra.settings import Settings, settings
+
+HOUSEHOLDS = 80
+
+
+@pytest.fixture(scope="session")
+def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a fresh home, as a process that was started with KAIROS_HOME sees them."""
+    patch = pytest.MonkeyPatch()
+    home: Path = tmp_path_factory.mktemp("kairos")
+    patch.setenv("KAIROS_HOME", str(home / "home"))
+    patch.setenv("KAIROS_REPORTS", str(home / "reports"))
+    patch.setenv("BENTOML_HOME", str(home / "home" / "bentoml"))
+    patch.setenv("KAIROS_TRAINING_CUTS", "3")
+    settings.cache_clear()
+    yield settings()
+    patch.undo()
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def pipeline(slice_home: Settings) -> PipelineReport:
+    """The whole pipeline, once, on the first households of the real data."""
+    return pipeline_flow("complete-journey", {"households": HOUSEHOLDS})

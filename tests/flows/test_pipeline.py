@@ -1,0 +1,92 @@
+"""The whole pipeline on a slice of the real data: every step as its own flow, under a real Prefect server."""
+
+from __future__ import annotations
+
+import json
+
+import bentoml
+from prefect.client.orchestration import get_client
+
+from flows.ingest_flow import ingest_flow
+from flows.pipeline import PipelineReport, report_json, write_report
+from flows.serving import recommend
+from flows.status import status
+from infra.settings import Settings
+from models import registry
+
+from .conftest import HOUSEHOLDS
+
+METRICS = {"ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty"}
+
+
+def test_every_model_is_on_the_leaderboard_with_intervals(pipeline: PipelineReport) -> None:
+    board = pipeline.leaderboard
+    assert set(board) >= {"popularity", "own", "neighbours", "als", "sequence", "hybrid"}
+    for pages in board.values():
+        for page in ("all", "novel"):
+            assert set(pages[page]) >= METRICS
+            for metric in METRICS:
+                figure = pages[page][metric]
+                assert figure["low"] <= figure["value"] <= figure["high"]
+
+
+def test_the_hybrid_beats_popularity_by_far(pipeline: PipelineReport) -> None:
+    hybrid, popularity = (pipeline.leaderboard[name]["all"]["ndcg@10"] for name in ("hybrid", "popularity"))
+    assert hybrid["low"] > popularity["value"] * 1.5
+
+
+def test_the_report_has_what_readers_of_it_rely_on(pipeline: PipelineReport, slice_home: Settings) -> None:
+    path = write_report(report_json(pipeline, slice_home), slice_home, "demo")
+    report = json.loads(path.read_text())
+    for page in ("all", "novel"):
+        for metric in ("ndcg@10", "hr@10"):
+            assert set(report["holdout"][page][metric]) == {"value", "low", "high"}
+            assert set(report["baselines"]["own"][page][metric]) == {"value", "low", "high"}
+    assert report["rows"]["events"] > 10_000
+    assert report["rows"]["quarantined"] == 0
+    assert set(report["seconds"]) >= {"ingest", "features", "train", "publish", "evaluate", "total"}
+    assert report["peak_rss_mb"] > 100
+    assert report["model"] == pipeline.model
+    assert {"versions", "seed"} <= set(report)
+
+
+def test_the_bundle_is_champion_and_packed_in_a_bento(pipeline: PipelineReport, slice_home: Settings) -> None:
+    assert registry.champion(slice_home.champion).tag == pipeline.model
+    [bento] = bentoml.bentos.list()
+    assert [str(model.tag) for model in bento.info.all_models] == [pipeline.model]
+
+
+def test_the_same_data_again_add_nothing(pipeline: PipelineReport) -> None:
+    again = ingest_flow("complete-journey", {"households": HOUSEHOLDS})
+    assert (again.accepted, again.already_known) == (0, pipeline.ingest.accepted)
+
+
+def test_recommendations_beside_what_was_bought_lately(pipeline: PipelineReport, slice_home: Settings) -> None:
+    answer = recommend(slice_home, "1", 10)
+    assert answer.known
+    assert len({item.item_id for item in answer.items}) == 10
+    assert answer.lately[0][0] == "purchase"
+    assert not recommend(slice_home, "a stranger", 5).known
+
+
+def test_status_knows_what_there_is(pipeline: PipelineReport, slice_home: Settings) -> None:
+    parts = status(slice_home)
+    assert parts["data"]["users"] == HOUSEHOLDS
+    assert parts["features"]["state"] == parts["model"]["state"] == "ok"
+    assert parts["model"]["champion"] == pipeline.model
+    assert "kairos serve" in parts["service"]["state"]
+
+
+async def test_each_step_ran_as_its_own_flow_and_left_its_artifacts(pipeline: PipelineReport) -> None:
+    async with get_client() as client:
+        runs = await client.read_flow_runs()
+        artifacts = await client.read_artifacts()
+    names = {run.name.partition("-2")[0] for run in runs if run.state and run.state.is_completed()}
+    assert names >= {"pipeline", "features", "train", "publish", "evaluate"}
+    assert {a.key for a in artifacts} >= {
+        "leaderboard",
+        "feature-counts",
+        "champion",
+        "ingest-counts",
+        "ingest-data-docs",
+    }

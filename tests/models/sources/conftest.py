@@ -1,0 +1,54 @@
+"""What the tests of the sources share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from models.batch import StateBatch, encode
+from models.ids import IdMap
+from models.interactions import Interactions, frame_of, interactions_of
+from models.sources import SOURCES
+from models.sources.als import Als
+from models.sources.base import Source
+from models.sources.neighbours import Neighbours
+from models.sources.sequence import Sequence
+from models.state import UserState
+from models.training import TrainingConfig
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
+
+
+def vocabulary_of(events: pd.DataFrame) -> Vocabulary:
+    return Vocabulary(
+        IdMap(sorted(events[ITEM_ID].unique())), {name: IdMap(()) for name in (*ITEM_CATEGORICALS, *PROFILE_COLUMNS)}
+    )
+
+
+@pytest.fixture
+def known(world) -> tuple[Vocabulary, Interactions]:  # type: ignore[no-untyped-def]
+    vocabulary = vocabulary_of(world.events)
+    return vocabulary, interactions_of(frame_of(world.events, world.end), vocabulary)
+
+
+@pytest.fixture
+def batch(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
+    return encode(world.states(world.end), known[0])
+
+
+@pytest.fixture(params=list(SOURCES))
+def make_source(request: pytest.FixtureRequest, small_config: TrainingConfig) -> Callable[[], Source]:
+    """Makes a fresh source of each kind."""
+    configured: dict[str, Callable[[], Source]] = {
+        Neighbours.name: lambda: Neighbours(small_config.neighbours),
+        Als.name: lambda: Als(small_config.als),
+        Sequence.name: lambda: Sequence(small_config.sequence),
+    }
+    return configured.get(request.param, SOURCES[request.param])
+
+
+@pytest.fixture
+def nobody(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
+    return encode([UserState.empty("nobody", world.end)], known[0])

@@ -1,0 +1,89 @@
+"""What holds for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.batch import StateBatch, encode
+from models.errors import NotFittedError
+from models.interactions import Interactions
+from models.sources.base import Source, top_k
+from models.state import DAY_S, UserState
+from models.vocabulary import Vocabulary
+
+Known = tuple[Vocabulary, Interactions]
+Make = Callable[[], Source]
+
+
+def test_scores_have_a_column_per_item_and_never_propose_padding(
+    make_source: Make, known: Known, batch: StateBatch, world
+) -> None:
+    scores = make_source().fit(known[1], world.end).scores(batch)
+    assert scores.shape == (len(batch), len(known[0].items))
+    assert not np.isfinite(scores[:, 0]).any()
+    assert not np.isnan(scores).any()
+    assert np.isfinite(scores).any(axis=1).all()
+
+
+def test_saved_and_loaded_gives_the_same_scores(
+    make_source: Make, known: Known, batch: StateBatch, world, tmp_path: Path
+) -> None:
+    source = make_source().fit(known[1], world.end)
+    source.save(tmp_path)
+    loaded = type(source).load(tmp_path)
+    np.testing.assert_array_equal(loaded.scores(batch), source.scores(batch))
+    assert loaded.config == source.config  # type: ignore[attr-defined]
+
+
+def test_unknown_user_is_no_error(make_source: Make, known: Known, nobody: StateBatch, world) -> None:
+    scores = make_source().fit(known[1], world.end).scores(nobody)
+    assert not np.isnan(scores).any()
+
+
+def test_unknown_items_are_ignored(make_source: Make, known: Known, world) -> None:
+    source = make_source().fit(known[1], world.end)
+    plain = UserState.empty("u", world.end).with_items(["i1"])
+    odd = UserState.empty("u", world.end).with_items(["no such item", "i1"])
+    np.testing.assert_allclose(
+        source.scores(encode([odd], known[0])), source.scores(encode([plain], known[0])), rtol=1e-5
+    )
+
+
+def test_one_user_scores_the_same_alone_and_among_others(
+    make_source: Make, known: Known, batch: StateBatch, world
+) -> None:
+    source = make_source().fit(known[1], world.end)
+    np.testing.assert_allclose(source.scores(batch.part(3, 4))[0], source.scores(batch)[3], rtol=1e-4, atol=1e-4)
+
+
+def test_refit_goes_on(make_source: Make, known: Known, batch: StateBatch, world) -> None:
+    cut = world.end - 20 * DAY_S
+    source = make_source().fit(known[1].before(cut), cut)
+    source.fit(known[1], world.end)
+    assert np.isfinite(source.scores(batch)).any(axis=1).all()
+
+
+def test_before_fit_says_so(make_source: Make, batch: StateBatch, tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match="fit"):
+        make_source().scores(batch)
+    with pytest.raises(NotFittedError):
+        make_source().save(tmp_path)
+
+
+def test_tiny_data(make_source: Make, worlds, known: Known) -> None:
+    tiny = worlds(users=2, items=3, per_user=2, groups=1)
+    from models.interactions import frame_of, interactions_of
+
+    vocabulary = known[0]
+    events = interactions_of(frame_of(tiny.events, tiny.end), vocabulary)
+    scores = make_source().fit(events, tiny.end).scores(encode(tiny.states(tiny.end), vocabulary))
+    assert not np.isnan(scores).any()
+
+
+def test_top_k_orders_by_score_then_id_and_pads_with_zero() -> None:
+    scores = np.array([[-np.inf, 1.0, 3.0, 3.0], [-np.inf, -np.inf, 2.0, -np.inf]], dtype=np.float32)
+    assert top_k(scores, 3)[0].tolist() == [[2, 3, 1], [2, 0, 0]]

@@ -1,0 +1,186 @@
+"""A small shop with everything real: a lake, a Feast store, a trained bundle, and the service over HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo import schema as s
+from feature_repo.store import Features
+from infra.settings import PROJECT_ROOT, Settings
+from models import bundle
+from models.sources.sequence import SequenceConfig
+from models.state import UserState
+from models.training import Snapshot, TrainingConfig, train
+
+NOW = datetime(2024, 5, 1, tzinfo=UTC)
+"""The end of the shop's data, where the service's clock starts."""
+CATEGORIES = ("bread", "milk", "fruit", "games")
+USERS, ITEMS = 40, 48
+
+
+def _events() -> pa.Table:
+    """Purchases over 60 days; every user keeps to two categories."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for n in range(2_400):
+        user = int(rng.integers(USERS))
+        category = (user + int(rng.integers(2))) % len(CATEGORIES)
+        item = category + len(CATEGORIES) * min(int(rng.exponential(3.0)), ITEMS // len(CATEGORIES) - 1)
+        row = {
+            s.EVENT_ID: f"e{n}",
+            s.USER_ID: f"u{user}",
+            s.ITEM_ID: f"i{item}",
+            s.EVENT_TYPE: s.PURCHASE,
+            s.TIMESTAMP: NOW - timedelta(minutes=int(rng.integers(1, 60 * 24 * 60))),
+            s.QUANTITY: 1.0,
+            s.PRICE: 1.0 + item % 7,
+            s.VALUE: 1.0 + item % 7,
+        }
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=s.EVENTS)
+
+
+def _items() -> pa.Table:
+    rows = [
+        {
+            s.ITEM_ID: f"i{n}",
+            s.NAME: f"Item {n}",
+            s.CATEGORY: CATEGORIES[n % len(CATEGORIES)],
+            s.TIMESTAMP: NOW - timedelta(days=90),
+        }
+        for n in range(ITEMS)
+    ]
+    return pa.Table.from_pylist(rows, schema=s.ITEMS)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A home with a materialised store and two published bundles, the first one the champion."""
+
+    settings: Settings
+    tags: tuple[str, str]
+
+    def copy(self, home: Path) -> Shop:
+        """The same shop elsewhere, to be broken."""
+        shutil.copytree(self.settings.home, home)
+        return replace(self, settings=self.settings.model_copy(update={"home": home}))
+
+    def folder(self, tag: str) -> Path:
+        return self.settings.bentoml_home / "models" / tag.replace(":", "/")
+
+
+def in_shop(config: Settings, code: str) -> str:
+    """Run code in a process of its own, because BentoML has one store per process."""
+    environment = os.environ | {"KAIROS_HOME": str(config.home), "BENTOML_HOME": str(config.bentoml_home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    config = Settings(home=tmp_path_factory.mktemp("shop"), clock_start=NOW)
+    (config.lake / "events").mkdir(parents=True)
+    events = _events()
+    pq.write_table(events, config.lake / "events" / "0.parquet")
+    pq.write_table(_items(), config.lake / "items.parquet")
+    features = Features.open(config)
+    cut = NOW - timedelta(days=20)
+    features.compute([cut, NOW])
+    features.apply()
+    features.materialize(NOW)
+
+    users, items = [f"u{n}" for n in range(USERS)], [f"i{n}" for n in range(ITEMS)]
+    rows = features.users_at(users, cut).to_dict("index")
+    states = [UserState.from_row(user, rows[user], cut.timestamp()) for user in users]
+    recommender = train(
+        events,
+        [Snapshot(cut.timestamp(), states, features.items_at(items, cut).reset_index())],
+        features.items_at(items, NOW).reset_index(),
+        final_cut=NOW.timestamp(),
+        config=replace(TrainingConfig(), sequence=replace(SequenceConfig(), dim=16, layers=1, negatives=32)),
+        run_dir=config.runs,
+    )
+    folder = bundle.save(recommender, config.bundles / "first", features=features.feature_names())
+    publish = f"from models.registry import publish; from pathlib import Path; p = Path({str(folder)!r}); "
+    tags = in_shop(config, publish + "print(publish(p, {})); print(publish(p, {}))").split()
+    crown(config, tags[0])
+    return Shop(config, (tags[0], tags[1]))
+
+
+def crown(config: Settings, tag: str) -> None:
+    in_shop(
+        config,
+        f"from pathlib import Path; from models.registry import crown; crown(Path({str(config.champion)!r}), {tag!r})",
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service over HTTP, and its log so far."""
+
+    client: httpx.Client
+    shop: Shop
+    log: Callable[[], str]
+
+
+@contextmanager
+def serving(shop: Shop, logs: Path, until: str = "/readyz") -> Iterator[Running]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "KAIROS_HOME": str(shop.settings.home),
+        "BENTOML_HOME": str(shop.settings.bentoml_home),
+        "KAIROS_CLOCK_START": NOW.isoformat(),
+    }
+    command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
+    with logs.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            _wait_for(until, client, process, logs)
+            yield Running(client, shop, logs.read_text)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(path: str, client: httpx.Client, process: subprocess.Popen[bytes], logs: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, logs.read_text()
+        try:
+            if client.get(path).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not ready: {logs.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def running(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("served")
+    with serving(shop.copy(folder / "home"), folder / "log") as service:
+        yield service
