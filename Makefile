@@ -35,7 +35,7 @@ lint: $(READY)  ## ruff, mypy, the import table
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## measure; writes reports/bench.json
-	$(BIN)/python -m benchmarks.pipeline
+	$(BIN)/python -m benchmarks.online
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

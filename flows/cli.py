@@ -48,10 +48,10 @@ def demo(
     behaviour: Behaviours = None,
 ) -> None:
     """The whole pipeline on real shop data, or on your own with --events, and what came out of it."""
-    from flows.demo import run_demo
+    from flows.demo import COMPLETE_JOURNEY, run_demo
 
     if events is None:
-        run_demo(settings(), "complete-journey", {})
+        run_demo(settings(), COMPLETE_JOURNEY, {})
     else:
         run_demo(settings(), *file_source(events, items, users, column, behaviour))
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 import psutil
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    memory_gb = round(psutil.virtual_memory().total / 1e9)
+    return {"cores": psutil.cpu_count(), "memory_gb": memory_gb, "processor": platform.machine()}
 
 
 class Measure:

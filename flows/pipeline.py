@@ -17,7 +17,7 @@ from flows.features import FeatureReport, features_flow
 from flows.ingest import IngestReport
 from flows.ingest_flow import ingest_flow
 from flows.leaderboard import Leaderboard
-from flows.measure import Measure
+from flows.measure import Measure, machine
 from flows.naming import run_name
 from flows.publish import publish_flow
 from flows.train import train_flow
@@ -81,6 +81,7 @@ def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
         "seconds": {name: round(seconds, 2) for name, seconds in report.measure.seconds.items()},
         "peak_rss_mb": round(report.measure.peak_rss_mb),
         "model": report.model,
+        "machine": machine(),
         "versions": {library: version(library) for library in LIBRARIES},
         "seed": config.seed,
         "cut": report.features.timeline.cut.isoformat(),

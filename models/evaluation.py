@@ -35,8 +35,7 @@ def items_of(
     stamps = pd.to_datetime(frame[TIMESTAMP], utc=True)
     frame = frame[(stamps >= low) & (stamps < high) & (frame[EVENT_TYPE] == target)]
     frame = frame[frame[ITEM_ID].isin(set(catalogue))]
-    found: dict[str, set[str]] = frame.groupby(USER_ID)[ITEM_ID].agg(set).to_dict()
-    return found
+    return {str(user): set(items) for user, items in frame.groupby(USER_ID)[ITEM_ID]}
 
 
 def leaderboard(

@@ -87,9 +87,7 @@ def interval(values: Values, rows: npt.NDArray[np.intp]) -> Interval:
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def coverage_interval(
-    ranked: Sequence[Sequence[str]], catalogue: int, k: int, rows: npt.NDArray[np.intp]
-) -> Interval:
+def coverage_interval(ranked: Sequence[Sequence[str]], catalogue: int, k: int, rows: npt.NDArray[np.intp]) -> Interval:
     """Coverage with quantiles over resampled users; a resample has fewer different users, so `low` is conservative."""
     if not ranked:
         return Interval(0.0, 0.0, 0.0)

@@ -158,9 +158,7 @@ class Ranker(nn.Module):
         self.codes = nn.ModuleList(
             nn.Embedding(size, dim, padding_idx=0) for size, dim in zip(code_sizes, config.code_dims, strict=True)
         )
-        self.profile = nn.ModuleList(
-            nn.Embedding(size, config.profile_dim, padding_idx=0) for size in profile_sizes
-        )
+        self.profile = nn.ModuleList(nn.Embedding(size, config.profile_dim, padding_idx=0) for size in profile_sizes)
         item_width = config.item_dim + sum(config.code_dims)
         self.kind = nn.Embedding(len(EVENT_TYPES) + 1, item_width, padding_idx=0)
         self.gap = nn.Embedding(_GAPS, item_width)
@@ -198,9 +196,9 @@ class Ranker(nn.Module):
         """Scores of B lists."""
         dense = ((given.features - self.mean) / self.scale).clamp(-6.0, 6.0)  # [B, C, F]
         item = self._item(given.item, given.codes)  # [B, C, D]
-        profile = torch.stack(
-            [table(given.profile[:, column]) for column, table in enumerate(self.profile)]
-        ).sum(0)  # [B, P]
+        profile = torch.stack([table(given.profile[:, column]) for column, table in enumerate(self.profile)]).sum(
+            0
+        )  # [B, P]
         count, width = given.item.shape
         parts = [dense, item, profile[:, None, :].expand(count, width, -1)]
         if self.config.attention:

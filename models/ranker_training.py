@@ -98,7 +98,9 @@ def fit_ranker(
     validation = _Batches(lists, table, config, [np.flatnonzero(np.isin(p.user, held)) for p in lists], shuffle=False)
     if not training.size or not validation.size:  # too few users to spare some: the training loss decides
         training = validation = _Batches(lists, table, config, [np.arange(len(part)) for part in lists])
-    checkpoint = ModelCheckpoint(run_dir / "checkpoints", _CHECKPOINT, monitor=_MONITOR, mode="max", enable_version_counter=False)
+    checkpoint = ModelCheckpoint(
+        run_dir / "checkpoints", _CHECKPOINT, monitor=_MONITOR, mode="max", enable_version_counter=False
+    )
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
         accelerator="auto",
@@ -113,9 +115,7 @@ def fit_ranker(
         num_sanity_val_steps=0,
     )
     module = _Training(ranker, config, steps=len(training) * config.epochs)
-    fit_quietly(
-        trainer, module, DataLoader(training, batch_size=None), DataLoader(validation, batch_size=None)
-    )
+    fit_quietly(trainer, module, DataLoader(training, batch_size=None), DataLoader(validation, batch_size=None))
     if checkpoint.best_model_path:
         best = torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")
         module.load_state_dict(best["state_dict"])

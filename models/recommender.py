@@ -50,7 +50,7 @@ class Recommender:
     """None if there was nothing to learn from: the sources' ranks are fused instead."""
     target: str
     """The event type that it was trained to predict."""
-    candidates: CandidateConfig = CandidateConfig()
+    candidates: CandidateConfig = field(default_factory=CandidateConfig)
     metrics: dict[str, Any] = field(default_factory=dict)
     """Figures of the training, and later of the evaluation."""
 
@@ -135,14 +135,14 @@ class Recommender:
     def _answers(
         self, batch: StateBatch, k: int, allowed: Mask, excluded: Mask | None, mode: Mode
     ) -> Iterator[list[Recommendation]]:
-        anything = batch.session_item.any(axis=1)
+        anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
         if not anything.any():
             yield from ([] for _ in range(len(batch)))
             return
         candidates = generate(self.sources, batch, self.candidates, allowed=allowed, excluded=excluded)
         scores = self._order(batch, candidates, mode)
-        scores = np.where((candidates.items > 0) & anything[:, None], scores, NOTHING)
+        scores = np.where((candidates.items > 0) & anything[:, None], scores, NOTHING).astype(np.float32)
         at, values = _best(scores, k)
         names = self.vocabulary.items.names
         for row in range(len(batch)):
@@ -223,5 +223,3 @@ def _best(scores: Scores, k: int) -> tuple[npt.NDArray[Any], Scores]:
 
 def _nobody(vocabulary: Vocabulary) -> StateBatch:
     return encode([UserState.empty("", 0.0)], vocabulary)
-
-

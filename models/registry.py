@@ -72,7 +72,9 @@ def champion(pointer: Path) -> Champion:
     try:
         return Champion(**json.loads(pointer.read_text()))
     except FileNotFoundError as error:
-        raise NoChampionError("no model in service: run `kairos train` and `kairos publish`, or `kairos demo`") from error
+        raise NoChampionError(
+            "no model in service: run `kairos train` and `kairos publish`, or `kairos demo`"
+        ) from error
 
 
 def bundle_path(tag: str) -> Path:

@@ -59,13 +59,13 @@ class Snapshot:
 class TrainingConfig:
     """Everything that can be chosen about a training; the parts are documented where they are used."""
 
-    own: OwnConfig = OwnConfig()
-    neighbours: NeighboursConfig = NeighboursConfig()
-    als: AlsConfig = AlsConfig()
-    sequence: SequenceConfig = SequenceConfig()
-    popularity: PopularityConfig = PopularityConfig()
-    candidates: CandidateConfig = CandidateConfig()
-    ranker: RankerConfig = RankerConfig()
+    own: OwnConfig = field(default_factory=OwnConfig)
+    neighbours: NeighboursConfig = field(default_factory=NeighboursConfig)
+    als: AlsConfig = field(default_factory=AlsConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    popularity: PopularityConfig = field(default_factory=PopularityConfig)
+    candidates: CandidateConfig = field(default_factory=CandidateConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
     fit: RankerTrainingConfig = field(default_factory=RankerTrainingConfig)
 
 
@@ -172,9 +172,7 @@ class _ListBuilder:
             if len(part):
                 yield part
 
-    def _chunk(
-        self, batch: StateBatch, user: Any, table: ItemTable, seen: Any, had: Any, happened: list[Any]
-    ) -> Lists:
+    def _chunk(self, batch: StateBatch, user: Any, table: ItemTable, seen: Any, had: Any, happened: list[Any]) -> Lists:
         found = generate(self.sources, batch, self.config.candidates, allowed=seen)
         key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
         inside = found.items > 0
@@ -199,9 +197,7 @@ def _keys(user: Any, item: Any, n_items: int) -> Any:
     return np.unique(user.astype(np.int64) * n_items + item)
 
 
-def _with_ends(
-    first: Snapshot | None, more: Iterator[Snapshot], final_cut: float
-) -> Iterator[tuple[Snapshot, float]]:
+def _with_ends(first: Snapshot | None, more: Iterator[Snapshot], final_cut: float) -> Iterator[tuple[Snapshot, float]]:
     """Each snapshot with the moment at which its labels end."""
     if first is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ class Vocabulary:
     items: IdMap
     fields: dict[str, IdMap]
     """One map per item categorical and per profile column."""
-    types: IdMap = IdMap(EVENT_TYPES)
+    types: IdMap = field(default_factory=lambda: IdMap(EVENT_TYPES))
 
     def sizes(self, names: tuple[str, ...]) -> list[int]:
         """Rows that an embedding of each named field needs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from services.messages import FailureAnswer, Health
@@ -37,3 +38,7 @@ def _schema(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=_REF)
     schemas |= schema.pop("$defs", {})
     return schema
+
+
+# `bentoml build` writes the specification into the Bento.
+yaml.add_representer(Document, lambda dumper, document: dumper.represent_dict(document.asdict()))

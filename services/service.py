@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from infra.settings import settings
+from models.registry import MODEL_NAME, bundle_path
 from services.edge import Edge, NotTheClients, failure, known_paths
 from services.errors import ServiceError
 from services.messages import EventsAnswer, EventsRequest, Health, RecommendAnswer, RecommendRequest
@@ -19,6 +20,8 @@ from services.packed import packed_model
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
+
+log = logging.getLogger("bentoml.kairos")
 
 REQUEST_WITHIN_S = 10
 # BentoML's own begin at 5 ms, where most answers are done.
@@ -69,6 +72,8 @@ class Kairos:
         from services.runtime import Runtime
 
         logging.getLogger("bentoml._internal.server.http_app").addFilter(NotTheClients())
+        if Kairos.bento and settings().home.is_relative_to(Path.cwd()):
+            log.warning("KAIROS_HOME is no absolute path: events are kept inside the Bento, in %s", settings().home)
         self.runtime = Runtime(settings(), self._packed_folder)
         await self.runtime.start()
 
@@ -99,5 +104,9 @@ class Kairos:
         return self.runtime.is_alive
 
     def _packed_folder(self) -> tuple[str, Path] | None:
+        """Tag and folder of the bundle in the Bento that runs; without a Bento, of the newest one there is."""
+        if Kairos.bento:
+            [tag] = [str(info.tag) for info in Kairos.bento.info.all_models if info.tag.name == MODEL_NAME]
+            return tag, bundle_path(tag)
         model: Any = self.packed
         return (str(model.tag), Path(model.path)) if model else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -52,10 +53,12 @@ class SequenceConfig:
     epochs: int = 3
     """Passes over the events at the first fit."""
     refresh_epochs: int = 1
-    """Passes over the newer events when `fit` is called again."""
+    """Passes over the newer events, with some older ones, when `fit` is called again."""
     learning_rate: float = 2e-3
-    refresh_rate: float = 0.3
-    """Learning rate of a later fit, relative to the first's: it must not forget what came before."""
+    refresh_rate: float = 0.7
+    """Learning rate of a later fit, relative to the first's."""
+    rehearsal: float = 2.0
+    """Older windows per newer one in a later fit, so that it does not forget."""
     warm_start: bool = True
     """Begin with item embeddings from matrix factorisation: rare items have a place before the first step."""
     threads: int = 0
@@ -111,7 +114,7 @@ class Sequence:
         self._logger = logger
 
     def fit(self, events: Interactions, now: float) -> Self:
-        """Trains; called again with newer events, it goes on from where it was with those alone."""
+        """Trains; called again with newer events, it goes on from where it was."""
         config = self.config
         lightning.seed_everything(config.seed, verbose=False)
         if self.encoder is None:
@@ -164,10 +167,12 @@ class Sequence:
         if self.encoder is None or self._seen is None:
             raise NotFittedError("sequence: call fit or load first")
         gap = gap_buckets(batch.session_time)
-        inputs = [torch.from_numpy(np.asarray(a, dtype=np.int64)) for a in (batch.session_item, batch.session_type, gap)]
+        inputs = [
+            torch.from_numpy(np.asarray(a, dtype=np.int64)) for a in (batch.session_item, batch.session_type, gap)
+        ]
         last = self.encoder(*inputs)[:, -1]  # [B, dim]
-        out: Scores = (last @ self.encoder.item.weight.T + self.encoder.bias.weight[:, 0]).float().numpy()
-        out[:, ~self._seen] = NOTHING
+        bias = self.encoder.bias.weight[:, 0] + torch.from_numpy(np.where(self._seen, np.float32(0.0), NOTHING))
+        out: Scores = torch.addmm(bias, last, self.encoder.item.weight.T).numpy()
         out[~batch.session_item.any(axis=1)] = NOTHING
         return out
 
@@ -207,14 +212,11 @@ class _Windows(Dataset[tuple[Tensor, ...]]):
         _, first = np.unique(pair, return_index=True)  # events are in time order within a user
         self.weight = np.full(len(events), config.repeat_weight)
         self.weight[first] = 1.0
-        self.fresh = events.time >= since
-        ends = [
-            np.arange(stop - 1, start - 1, -SESSION_EVENTS)
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-            if stop - start > 1
-        ]
+        ends = [np.arange(stop - 1, start - 1, -SESSION_EVENTS) for start, stop in pairwise(bounds) if stop - start > 1]
         windows = np.concatenate(ends) if ends else np.empty(0, dtype=np.int64)
-        self.windows = windows[self.fresh[windows]]
+        fresh = events.time[windows] >= since
+        older = self.rng.permutation(windows[~fresh])[: int(fresh.sum() * config.rehearsal)]
+        self.windows = np.concatenate([windows[fresh], older])
         self.gap = gap_buckets_flat(events.time, events.user)
 
     def __len__(self) -> int:
@@ -238,9 +240,11 @@ class _Windows(Dataset[tuple[Tensor, ...]]):
         target = at + np.where(ahead > room, 1 + ahead % room, ahead)
         valid = inside & (target < stop)
         target = np.minimum(target, len(self.events) - 1)
-        weight = np.where(valid & self.fresh[target], self.weight[target], 0.0)
+        weight = np.where(valid, self.weight[target], 0.0)
         lot = self.rng.random(at.shape) * (weight > 0)
-        weight = np.where(lot >= -np.partition(-lot, self.config.targets, axis=1)[:, self.config.targets, None], weight, 0.0)
+        weight = np.where(
+            lot >= -np.partition(-lot, self.config.targets, axis=1)[:, self.config.targets, None], weight, 0.0
+        )
         kept = [np.where(inside, column[at], 0) for column in (self.events.item, self.events.kind, self.gap)]
         arrays = (*kept, np.where(weight > 0, self.events.item[target], 0))
         return (*(torch.from_numpy(a.astype(np.int64)) for a in arrays), torch.from_numpy(weight.astype(np.float32)))
@@ -283,9 +287,7 @@ class _Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.encoder.parameters(), lr=self.rate, weight_decay=0.01, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.rate, total_steps=self.steps + 1, pct_start=0.15
-        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.rate, total_steps=self.steps + 1, pct_start=0.15)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -13,11 +13,12 @@ from feature_repo.schema import EVENT_TYPE, EVENT_WEIGHTS, ITEM_ID, PURCHASE, TI
 from models.candidates import CandidateConfig
 from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
+from models.recommender import Recommender
 from models.sources.als import AlsConfig
 from models.sources.neighbours import NeighboursConfig
 from models.sources.sequence import SequenceConfig
 from models.state import DAY_S, UserState
-from models.training import Snapshot, TrainingConfig
+from models.training import Snapshot, TrainingConfig, train
 
 START = 1_700_000_000.0
 
@@ -50,7 +51,9 @@ def row_of(events: pd.DataFrame, now: float) -> dict[str, object]:
         old = own.get(item)
         bought = at if kind == PURCHASE else (old[6] if old else None)
         own[item] = (
-            [*new, at, at, bought] if old is None else [*(a + b for a, b in zip(old, new, strict=False)), old[4], at, bought]
+            [*new, at, at, bought]
+            if old is None
+            else [*(a + b for a, b in zip(old, new, strict=False)), old[4], at, bought]
         )
     names = (
         "own_purchases", "own_decayed", "own_decayed_fast", "own_decayed_slow", "own_first_at", "own_last_at",
@@ -69,7 +72,14 @@ def row_of(events: pd.DataFrame, now: float) -> dict[str, object]:
 
 
 def make_world(
-    *, users: int, items: int, per_user: int, groups: int, kinds: Sequence[str] = (PURCHASE,), seed: int = 0, days: int = 90
+    *,
+    users: int,
+    items: int,
+    per_user: int,
+    groups: int,
+    kinds: Sequence[str] = (PURCHASE,),
+    seed: int = 0,
+    days: int = 90,
 ) -> World:
     """Users of a group take items of that group alone; with 1 group everything is noise."""
     rng = np.random.default_rng(seed)
@@ -104,7 +114,7 @@ def small_config() -> TrainingConfig:
     return TrainingConfig(
         neighbours=NeighboursConfig(neighbours=20, threads=1),
         als=AlsConfig(factors=8, iterations=5, threads=1),
-        sequence=SequenceConfig(dim=16, layers=1, epochs=6, batch_size=16, negatives=32, learning_rate=1e-2),
+        sequence=SequenceConfig(dim=16, layers=1, epochs=3, batch_size=16, negatives=32, learning_rate=1e-2),
         candidates=CandidateConfig(own=20, new=20),
         ranker=RankerConfig(hidden=16, cross_layers=1, cross_rank=4),
         fit=RankerTrainingConfig(list_size=40, epochs=3, batch_size=16),
@@ -121,3 +131,17 @@ def world() -> World:
 def worlds() -> Callable[..., World]:
     """Makes further worlds."""
     return make_world
+
+
+@pytest.fixture(scope="session")
+def trained(world: World, small_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
+    """A whole model of the small world."""
+    cuts = [world.end - 45 * DAY_S, world.end - 30 * DAY_S, world.end - 15 * DAY_S]
+    return train(
+        world.events,
+        world.snapshots(cuts),
+        world.items,
+        final_cut=world.end,
+        config=small_config,
+        run_dir=tmp_path_factory.mktemp("run"),
+    )

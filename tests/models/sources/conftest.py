@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
+from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
 from models.batch import StateBatch, encode
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
@@ -18,7 +19,6 @@ from models.sources.sequence import Sequence
 from models.state import UserState
 from models.training import TrainingConfig
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
-from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
 
 
 def vocabulary_of(events: pd.DataFrame) -> Vocabulary:

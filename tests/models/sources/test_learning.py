@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS, USER_ID
 from models.batch import encode
 from models.ids import IdMap
 from models.interactions import frame_of, interactions_of
@@ -19,7 +20,6 @@ from models.sources.sequence import Sequence
 from models.state import DAY_S
 from models.training import TrainingConfig
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
-from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS, USER_ID
 
 
 def novel_ndcg(make: Callable[[], Source], world) -> float:  # type: ignore[no-untyped-def]
