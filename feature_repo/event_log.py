@@ -68,14 +68,22 @@ class EventLog:
             last = rows[-1][0] if rows else start
         return [Event.model_validate_json(body) for _, body in rows], last
 
-    def mark(self, consumer: str, position: int) -> None:
-        """Remember that the consumer is done with everything up to `position`; never goes back."""
+    def mark(self, consumer: str, position: int, *, after: int) -> None:
+        """Remember that the consumer is done with what lies between `after`, where it read from, and `position`.
+
+        If it was rewound meanwhile, that stands: it has more to read again.
+        """
         with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO consumers VALUES (?, 0)", (consumer,))
             self._db.execute(
-                "INSERT INTO consumers VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET position = max(consumers.position, excluded.position)",
-                (consumer, position),
+                "UPDATE consumers SET position = :to WHERE name = :name AND position BETWEEN :after AND :to",
+                {"to": position, "name": consumer, "after": after},
             )
+
+    def position(self, consumer: str) -> int:
+        """Up to where the consumer has read."""
+        with self._lock:
+            return self._position(consumer)
 
     def rewind(self, consumer: str, *, to: str) -> None:
         """Let a consumer read again what another one, `to`, has not yet read."""

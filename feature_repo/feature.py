@@ -38,8 +38,11 @@ Input = Literal["history", "events", "items", "users"]
 
 
 def epoch_us(time: TimestampColumn) -> IntegerColumn:
-    """Epoch microseconds, as Ibis has only whole seconds."""
-    return time.epoch_seconds() * 1_000_000 + time.microsecond()
+    """Epoch microseconds, as Ibis has only seconds.
+
+    Those are fractional on DuckDB: without the truncation the part below a second would count twice.
+    """
+    return time.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + time.microsecond()
 
 
 @dataclass(frozen=True, eq=False)

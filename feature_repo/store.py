@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -45,9 +46,13 @@ def hour_of_week(at: float) -> int:
 def open_feast(settings: Settings) -> FeatureStore:
     """Feast on the backends that the settings name."""
     settings.feast.mkdir(parents=True, exist_ok=True)
-    online: dict[str, Any] = {"type": "sqlite", "path": str(settings.feast / "online.db")}
     if settings.online_store == "redis":
-        online = {"type": "redis", "connection_string": settings.redis_url}
+        online: dict[str, Any] = {"type": "redis", "connection_string": settings.redis_url}
+    else:
+        online = {"type": "sqlite", "path": str(settings.feast / "online.db")}
+        with closing(sqlite3.connect(online["path"])) as database:
+            # Kept by the file: requests read on while a materialisation writes, and a commit is one write.
+            database.execute("PRAGMA journal_mode=WAL")
     # thread: the registry is refreshed beside the requests, never within one.
     registry: dict[str, Any] = {
         "path": settings.registry or str(settings.feast / "registry.db"),

@@ -256,8 +256,8 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import IngestError
+    from flows.errors import BentoError, IngestError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
-    return (SettingsError, FeatureError, IngestError, ModelError, NoChampionError)
+    return (SettingsError, FeatureError, IngestError, BentoError, ModelError, NoChampionError)

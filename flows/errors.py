@@ -81,3 +81,7 @@ class UnknownBatchError(IngestError):
 
 class OtherDataError(IngestError):
     """The home holds a demo of other data."""
+
+
+class BentoError(RuntimeError):
+    """BentoML could not build the Bento."""

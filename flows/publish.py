@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import bentoml
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
+from flows.errors import BentoError
 from flows.naming import run_name
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle, registry
-
-SERVICE = "services.service:Kairos"
 
 
 def newest_bundle(config: Settings) -> Path:
@@ -33,10 +34,19 @@ def publish_bundle(folder: Path) -> str:
     return registry.publish(folder, {key: about[key] for key in ("fingerprint", "code_version", "feature_service")})
 
 
-def build_bento(tag: str) -> str:
-    """Build the Bento of the service with this bundle in it; returns the Bento's tag."""
-    bento = bentoml.bentos.build(SERVICE, build_ctx=str(PROJECT_ROOT), models=[tag])
-    return str(bento.tag)
+def build_bento() -> str:
+    """Build the Bento of the service with the champion in it, as `pyproject.toml` says; returns the Bento's tag.
+
+    Raises:
+        BentoError: the build failed; with its output.
+    """
+    # In a process of its own: the service's module looks for the champion once, when it is imported.
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
+    environment = dict(os.environ) | {"KAIROS_HOME": str(settings().home)}
+    built = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+    if built.returncode:
+        raise BentoError(f"bentoml build failed: {built.stderr.strip()[-2000:]}")
+    return built.stdout.strip().rpartition("__tag__:")[2]
 
 
 @task(name="publish-bundle", retries=1, retry_delay_seconds=2)
@@ -50,8 +60,8 @@ def _crown(tag: str) -> registry.Champion:
 
 
 @task(name="build-bento", retries=1, retry_delay_seconds=5)
-def _build(tag: str) -> str:
-    return build_bento(tag)
+def _build() -> str:
+    return build_bento()
 
 
 @flow(name="publish", flow_run_name=run_name)
@@ -59,6 +69,6 @@ def publish_flow(folder: Path | None = None) -> str:
     """Publish a bundle, by default the newest, put it into service and build its Bento; returns the model's tag."""
     tag = _publish(folder or newest_bundle(settings()))
     _crown(tag)
-    bento = _build(tag)
+    bento = _build()
     create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`")
     return tag

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 _log = logging.getLogger(__name__)
 _CHUNK = 128
+_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,6 @@ class _ListBuilder:
         self.target = list(heads).index(head_of(target))
         self.users = IdMap(events.users)
         self.space = FeatureSpace(tuple(sources))
-        self.rng = np.random.default_rng(config.fit.seed)
 
     def build(self, snapshot: Snapshot, end: float) -> Iterator[Lists]:
         """The snapshot's lists, in chunks; users without a positive among their candidates are left out."""
@@ -165,20 +166,35 @@ class _ListBuilder:
         table = ItemTable.pack(snapshot.items, self.vocabulary)
         had = _keys(past.user, past.item, past.n_items)
         happened = [_keys(f.user, f.item, f.n_items) for f in (future.of_kinds(kinds) for kinds in self.kinds)]
-        for start in range(0, len(kept), _CHUNK):
+
+        def chunk(start: int) -> Lists:
             rows = kept[start : start + _CHUNK]
             batch = encode([snapshot.states[row] for row in rows], self.vocabulary)
-            part = self._chunk(batch, number[rows], table, seen, had, happened)
-            if len(part):
-                yield part
+            rng = np.random.default_rng((self.config.fit.seed, int(snapshot.cut), start))
+            return self._chunk(batch, number[rows], table, seen, had, happened, rng)
 
-    def _chunk(self, batch: StateBatch, user: Any, table: ItemTable, seen: Any, had: Any, happened: list[Any]) -> Lists:
+        # numpy and torch let go of the interpreter while they select among all items, so two threads help.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for part in pool.map(chunk, range(0, len(kept), _CHUNK)):
+                if len(part):
+                    yield part
+
+    def _chunk(
+        self,
+        batch: StateBatch,
+        user: Any,
+        table: ItemTable,
+        seen: Any,
+        had: Any,
+        happened: list[Any],
+        rng: np.random.Generator,
+    ) -> Lists:
         found = generate(self.sources, batch, self.config.candidates, allowed=seen)
         key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
         inside = found.items > 0
         labels = np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1)  # [B, C, H]
         features = self.space.compute(batch, found.items, found.scores, table)
-        lot = self.rng.random(key.shape) + 2.0 * labels[:, :, self.target] + inside
+        lot = rng.random(key.shape) + 2.0 * labels[:, :, self.target] + inside
         chosen = np.sort(np.argsort(-lot, axis=1)[:, : self.config.fit.list_size], axis=1)
         kept = np.flatnonzero(labels[:, :, self.target].any(axis=1))
         chosen = chosen[kept]

@@ -25,7 +25,8 @@ log = logging.getLogger("bentoml.kairos.intake")
 FUTURE = timedelta(minutes=5)
 """How far a client's clock may be ahead."""
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
-BATCH = 1_000
+BATCH = 200
+"""Events applied in one go: few enough that an answer's patience is looked at in time."""
 CATCH_UP_WITHIN_S = 5.0
 """An answer does not wait longer for the features, however many events wait before its own."""
 LOOK_EVERY_S = 1.0
@@ -78,14 +79,17 @@ class Intake:
         until = time.monotonic() + CATCH_UP_WITHIN_S
         async with self._applying:
             while time.monotonic() < until:
-                events, position = await asyncio.to_thread(self._log.read, FEATURES_CONSUMER, BATCH)
+                start = await asyncio.to_thread(self._log.position, FEATURES_CONSUMER)
+                events, position = await asyncio.to_thread(self._log.read, FEATURES_CONSUMER, BATCH, after=start)
                 if not events:
                     return True
                 try:
                     await self._apply(events)
                 except StoreDownError:
                     return False
-                await asyncio.to_thread(self._log.mark, FEATURES_CONSUMER, position)
+                await asyncio.to_thread(self._log.mark, FEATURES_CONSUMER, position, after=start)
+                if len(events) < BATCH:
+                    return True
         return False
 
     async def _apply(self, events: Sequence[Event]) -> None:

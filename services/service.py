@@ -65,6 +65,8 @@ class Kairos:
     packed = packed_model(settings().champion)
     """What `bentoml build` packs; None where no bundle exists yet."""
     runtime: Runtime
+    bento_service: Any
+    """Set by BentoML: the service that this class became, with its Bento if it runs from one."""
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
@@ -72,7 +74,7 @@ class Kairos:
         from services.runtime import Runtime
 
         logging.getLogger("bentoml._internal.server.http_app").addFilter(NotTheClients())
-        if Kairos.bento and settings().home.is_relative_to(Path.cwd()):
+        if self.bento_service.bento and settings().home.is_relative_to(Path.cwd()):
             log.warning("KAIROS_HOME is no absolute path: events are kept inside the Bento, in %s", settings().home)
         self.runtime = Runtime(settings(), self._packed_folder)
         await self.runtime.start()
@@ -105,8 +107,8 @@ class Kairos:
 
     def _packed_folder(self) -> tuple[str, Path] | None:
         """Tag and folder of the bundle in the Bento that runs; without a Bento, of the newest one there is."""
-        if Kairos.bento:
-            [tag] = [str(info.tag) for info in Kairos.bento.info.all_models if info.tag.name == MODEL_NAME]
+        if self.bento_service.bento:
+            [tag] = [str(info.tag) for info in self.bento_service.bento.info.all_models if info.tag.name == MODEL_NAME]
             return tag, bundle_path(tag)
         model: Any = self.packed
         return (str(model.tag), Path(model.path)) if model else None

@@ -44,13 +44,13 @@ class SequenceConfig:
     """A position's target is drawn from this many events after it: 1 for clicks, a basket or two for purchases."""
     repeat_weight: float = 0.1
     """Weight of a target that the user had already taken before; those are what the source `own` is for."""
-    targets: int = 12
+    targets: int = 8
     """Positions per window that are trained on, drawn anew each time; all would cost more than they teach."""
     negatives: int = 768
     """Negatives per batch: half drawn from the targets, half uniformly."""
     batch_size: int = 128
     """Windows of `SESSION_EVENTS` events per batch."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over the events at the first fit."""
     refresh_epochs: int = 1
     """Passes over the newer events, with some older ones, when `fit` is called again."""
@@ -61,6 +61,8 @@ class SequenceConfig:
     """Older windows per newer one in a later fit, so that it does not forget."""
     warm_start: bool = True
     """Begin with item embeddings from matrix factorisation: rare items have a place before the first step."""
+    prior_half_life_days: float = 60.0
+    """Decay of the popularity that every item starts from."""
     threads: int = 0
     """Of the warm start; 0: all cores."""
     seed: int = 7
@@ -81,6 +83,8 @@ class Encoder(nn.Module):
         self.blocks = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False)
         self.drop = nn.Dropout(config.dropout)
         self.bias = nn.Embedding(n_items, 1)
+        self.register_buffer("prior", torch.zeros(n_items))  # log popularity; follows every fit, is not learned
+        self.prior: Tensor
         for table in (self.item, self.kind, self.gap, self.position):
             nn.init.normal_(table.weight, std=0.05)
         nn.init.zeros_(self.bias.weight)
@@ -121,6 +125,9 @@ class Sequence:
             self.encoder = Encoder(events.n_items, config)
             if config.warm_start:
                 self._warm_start(events, now)
+        self._place_new_items(events)
+        popular = np.bincount(events.item, events.decayed(now, config.prior_half_life_days), events.n_items)
+        self.encoder.prior.copy_(torch.from_numpy(np.log1p(popular).astype(np.float32)))
         data = _Windows(events, self._fitted_until, config)
         epochs = config.epochs if self._fitted_until == -np.inf else config.refresh_epochs
         if len(data) and epochs:
@@ -155,11 +162,26 @@ class Sequence:
         # Not the factors' length, which is popularity and belongs to the bias, but their direction.
         length = np.linalg.norm(factors, axis=1, keepdims=True)
         direction = factors / np.maximum(length, 1e-12) * (length > 0)
-        count = np.bincount(events.item, minlength=events.n_items)
         with torch.no_grad():
             self.encoder.item.weight[:, : factors.shape[1]] = torch.from_numpy(direction)
             self.encoder.item.weight[0] = 0.0
-            self.encoder.bias.weight[:, 0] = torch.from_numpy(np.log1p(count).astype(np.float32))
+
+    def _place_new_items(self, events: Interactions) -> None:
+        """Items that came after the last fit begin amid what their users have, not at random."""
+        if self._seen is None:
+            return
+        assert self.encoder is not None
+        new = np.flatnonzero((np.bincount(events.item, minlength=events.n_items) > 0) & ~self._seen)
+        if not len(new):
+            return
+        matrix = events.matrix(np.ones(len(events), dtype=np.float32))
+        table = self.encoder.item.weight.detach().numpy()
+        known = table * self._seen[:, None]
+        placed = matrix.T.tocsr()[new] @ (matrix @ known)  # [new, dim]
+        typical = np.linalg.norm(table[self._seen], axis=1).mean()
+        placed *= typical / np.maximum(np.linalg.norm(placed, axis=1, keepdims=True), 1e-12)
+        with torch.no_grad():
+            self.encoder.item.weight[torch.from_numpy(new)] = torch.from_numpy(placed.astype(np.float32))
 
     @torch.inference_mode()
     def scores(self, batch: StateBatch) -> Scores:
@@ -171,7 +193,8 @@ class Sequence:
             torch.from_numpy(np.asarray(a, dtype=np.int64)) for a in (batch.session_item, batch.session_type, gap)
         ]
         last = self.encoder(*inputs)[:, -1]  # [B, dim]
-        bias = self.encoder.bias.weight[:, 0] + torch.from_numpy(np.where(self._seen, np.float32(0.0), NOTHING))
+        bias = self.encoder.bias.weight[:, 0] + self.encoder.prior
+        bias = bias + torch.from_numpy(np.where(self._seen, np.float32(0.0), NOTHING))
         out: Scores = torch.addmm(bias, last, self.encoder.item.weight.T).numpy()
         out[~batch.session_item.any(axis=1)] = NOTHING
         return out
@@ -276,10 +299,12 @@ class _Training(lightning.LightningModule):
         negative = torch.cat([drawn, uniform])  # [N]
         expected = len(drawn) * self.share + len(uniform) / max(1, n_items - 1)  # [n_items] expected draws
         table = self.encoder.item
-        scores = hidden @ table(negative).T + self.encoder.bias(negative)[:, 0]  # [T, N]
+        scores = hidden @ table(negative).T + self.encoder.prior[negative] + self.encoder.bias(negative)[:, 0]  # [T, N]
         scores = scores - expected[negative].log()
         scores = scores.masked_fill(negative == target[:, None], -1e9)
-        positive = (hidden * table(target)).sum(-1) + self.encoder.bias(target)[:, 0]  # [T]
+        positive = (
+            (hidden * table(target)).sum(-1) + self.encoder.prior[target] + self.encoder.bias(target)[:, 0]
+        )  # [T]
         loss = torch.logsumexp(torch.cat([positive[:, None], scores], 1).float(), 1) - positive.float()
         mean: Tensor = (loss * weight).sum() / weight.sum()
         self.log("sequence/loss", mean, batch_size=len(item))

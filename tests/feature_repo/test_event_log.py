@@ -35,7 +35,7 @@ def test_events_outlive_the_process(log: EventLog, tmp_path: Path) -> None:
 def test_each_consumer_has_its_own_place(log: EventLog) -> None:
     log.append([event(n) for n in range(5)])
     first, position = log.read("a", limit=2)
-    log.mark("a", position)
+    log.mark("a", position, after=0)
     assert [e.event_id for e in first] == ["0", "1"]
     assert (log.waiting("a"), log.waiting("b")) == (3, 5)
     assert [e.event_id for e in log.read("a")[0]] == ["2", "3", "4"]
@@ -43,10 +43,20 @@ def test_each_consumer_has_its_own_place(log: EventLog) -> None:
 
 def test_a_mark_never_goes_back_but_a_rewind_does(log: EventLog) -> None:
     log.append([event(n) for n in range(5)])
-    log.mark("a", 4)
-    log.mark("a", 2)
+    log.mark("a", 4, after=0)
+    log.mark("a", 2, after=0)
     assert log.waiting("a") == 1
     log.rewind("a", to="b")
+    assert log.waiting("a") == 5
+
+
+def test_a_rewind_while_reading_stands(log: EventLog) -> None:
+    log.append([event(n) for n in range(5)])
+    log.mark("a", 3, after=0)
+    start = log.position("a")
+    _, position = log.read("a", after=start)
+    log.rewind("a", to="b")
+    log.mark("a", position, after=start)
     assert log.waiting("a") == 5
 
 

@@ -95,10 +95,13 @@ def test_an_event_joins_the_session_at_once(stream: StreamPath, features: Featur
 
 
 def test_the_same_event_again_changes_nothing(stream: StreamPath, features: Features) -> None:
-    again = event("u", "c", NOW, kind="view")
-    stream.apply([again], NOW)
-    stream.apply([again], NOW)
+    at = NOW + timedelta(microseconds=123_456)
+    again = event("u", "c", at, kind="view")
+    for _ in range(3):
+        stream.apply([again], at)
     assert session_of(features, "u") == ["a", "c"]
+    [newest] = features.online_rows("history", "user_id", ["u"])["history_times"]
+    assert newest[-1] == at.timestamp() * 1e6
 
 
 def test_a_late_event_takes_its_place(stream: StreamPath, features: Features) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,24 @@ NOW = datetime(2024, 5, 1, tzinfo=UTC)
 """The end of the shop's data, where the service's clock starts."""
 CATEGORIES = ("bread", "milk", "fruit", "games")
 USERS, ITEMS = 40, 48
+
+
+@contextmanager
+def broken_store(settings: Settings) -> Iterator[None]:
+    """The online store has lost its tables while this is open: every read and every write of it fails."""
+
+    def rename(prefix: str, to: str) -> None:
+        with closing(sqlite3.connect(settings.feast / "online.db", timeout=30)) as database, database:
+            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                if table.startswith(prefix):
+                    database.execute(f'ALTER TABLE "{table}" RENAME TO "{to}{table.removeprefix(prefix)}"')
+
+    rename(settings.project, f"lost_{settings.project}")
+    try:
+        yield
+    finally:
+        rename(f"lost_{settings.project}", settings.project)
 
 
 def _events() -> pa.Table:

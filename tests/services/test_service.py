@@ -11,7 +11,7 @@ import bentoml
 import httpx
 import pytest
 
-from .conftest import NOW, Running, Shop, crown, serving
+from .conftest import NOW, Running, Shop, broken_store, crown, serving
 
 
 def _ask(client: httpx.Client, user: str = "u1", **more: Any) -> dict[str, Any]:
@@ -192,17 +192,12 @@ def test_no_origin_is_allowed_in(running: Running) -> None:
 
 
 def test_a_broken_online_store_is_survived(running: Running) -> None:
-    database = running.shop.settings.feast / "online.db"
-    good = database.read_bytes()
-    try:
-        database.write_bytes(b"not a database" * 1_000)
+    with broken_store(running.shop.settings):
         without = _ask(running.client, "u5")
         assert (without["served_by"], len(without["items"])) == ("popular", 10)
         assert _ask(running.client, "u5", items=["i6"])["served_by"] == "no_features"
         assert _tell(running.client, "while-down", "i6", "u5")["features_updated"] is False
         assert running.client.get("/healthz").json()["status"] == "degraded"
-    finally:
-        database.write_bytes(good)
     _until(lambda: _ask(running.client, "u5")["served_by"] == "full")
     _until(lambda: running.client.get("/healthz").json()["events_waiting"] == 0)
 
