@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -20,9 +20,15 @@ def machine() -> dict[str, Any]:
 
 
 class Measure:
-    """Times named steps and samples the memory of this process and its children while it is open."""
+    """Times named steps and samples the memory of this process and its children while it is open.
 
-    def __init__(self, interval_s: float = 0.5) -> None:
+    Args:
+        announce: told the name of each step as it begins.
+        interval_s: between two looks at the memory.
+    """
+
+    def __init__(self, announce: Callable[[str], None] = lambda _: None, interval_s: float = 0.5) -> None:
+        self._announce = announce
         self.seconds: dict[str, float] = {}
         self.peak_rss_mb = 0.0
         self._interval_s = interval_s
@@ -42,6 +48,7 @@ class Measure:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Add the time spent inside to `seconds[name]`."""
+        self._announce(name)
         start = time.perf_counter()
         try:
             yield

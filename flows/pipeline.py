@@ -19,6 +19,7 @@ from flows.ingest_flow import ingest_flow
 from flows.leaderboard import Leaderboard
 from flows.measure import Measure, machine
 from flows.naming import run_name
+from flows.present import console
 from flows.publish import publish_flow
 from flows.train import train_flow
 from infra.settings import Settings
@@ -47,7 +48,7 @@ def pipeline_flow(connector: str = "event-log", options: dict[str, Any] | None =
         connector: where the events come from, one of the connectors' names.
         options: the connector's arguments.
     """
-    with Measure() as measure:
+    with Measure(announce=lambda step: console.print(f"{step} ...")) as measure:
         with measure.step("ingest"):
             ingested = ingest_flow(connector, options or {}, progress=True)
         with measure.step("features"):

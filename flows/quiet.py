@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import warnings
 
@@ -20,3 +21,5 @@ def quiet_frameworks() -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # the processes that we start
     warnings.filterwarnings("ignore")
+    for talkative in ("lightning.pytorch.utilities.rank_zero", "py.warnings"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)

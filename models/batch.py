@@ -45,6 +45,8 @@ class StateBatch:
     """[A]"""
     profile: Ints
     """[B, len(PROFILE_COLUMNS)]"""
+    request_time: Floats
+    """[B, len(REQUEST_TIME)]"""
 
     def __len__(self) -> int:
         return len(self.now)
@@ -67,6 +69,7 @@ class StateBatch:
             affinity_category=self.affinity_category[affinity],
             affinity_share=self.affinity_share[affinity],
             profile=self.profile[rows],
+            request_time=self.request_time[rows],
         )
 
     def session_of(self, rows: Array) -> StateBatch:
@@ -85,6 +88,7 @@ class StateBatch:
             affinity_category=none,
             affinity_share=self.affinity_share[:0],
             profile=self.profile[rows],
+            request_time=self.request_time[rows],
         )
 
 
@@ -125,6 +129,7 @@ def encode(states: Sequence[UserState], vocabulary: Vocabulary) -> StateBatch:
         affinity_category=affinity_category,
         affinity_share=np.nan_to_num(affinity_share),
         profile=profile,
+        request_time=np.stack([state.request_time for state in states]),
     )
 
 

@@ -17,7 +17,7 @@ from feature_repo.schema import BRAND, CATEGORY, DEPARTMENT, SUBCATEGORY
 from models.batch import Array, Ints, StateBatch
 from models.items import STATIC_FEATURES, ItemTable
 from models.sources.base import Scores
-from models.state import ACTIVITY, DAY_S, OWN, Floats
+from models.state import ACTIVITY, DAY_S, OWN, REQUEST_TIME
 
 GROUPS: Final = (SUBCATEGORY, CATEGORY, DEPARTMENT, BRAND)
 _LONG_AGO_DAYS: Final = 1_000.0
@@ -33,7 +33,6 @@ _USER_FEATURES: Final = (
     *(f"user_{name}_log" for name in ACTIVITY if not name.endswith("_at")),
     "user_since_event_log", "user_since_purchase_log", "user_own_items_log", "user_own_decayed_log",
 )  # fmt: skip
-_TIME_FEATURES: Final = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class FeatureSpace:
             *STATIC_FEATURES,
             "item_age_log",
             *_USER_FEATURES,
-            *_TIME_FEATURES,
+            *REQUEST_TIME,
         )
 
     @property
@@ -82,7 +81,7 @@ class FeatureSpace:
         age_days = np.maximum(now - items.number("first_seen_at")[candidates], 0.0) / DAY_S
         columns.append(_log(age_days))
         columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in _user_columns(batch))
-        columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in time_columns(batch.now))
+        columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in batch.request_time.T)
         out = np.empty((count, width, len(columns)), dtype=np.float32)
         for index, column in enumerate(columns):
             out[:, :, index] = column
@@ -229,13 +228,6 @@ def _user_columns(batch: StateBatch) -> list[Array]:
     decayed = np.nan_to_num(batch.own[:, OWN.index("own_decayed")])
     out.append(np.log1p(np.bincount(batch.own_row, decayed, len(batch))))
     return out
-
-
-def time_columns(now: Floats) -> list[Array]:
-    """[B] sine and cosine of the hour of the day and of the day of the week, UTC, Monday first."""
-    hour = now % DAY_S / DAY_S * 2 * np.pi
-    weekday = (now / DAY_S + 3) % 7 / 7 * 2 * np.pi  # 1970-01-01 was a Thursday
-    return [np.sin(hour), np.cos(hour), np.sin(weekday), np.cos(weekday)]
 
 
 def _log(values: Array) -> Array:

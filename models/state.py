@@ -45,7 +45,18 @@ OWN_ITEMS_COLUMN: Final = "own_items"
 SESSION_COLUMNS: Final = ("session_items", "session_types", "session_times")
 AFFINITY_COLUMNS: Final = ("categories", "category_shares")
 
-STATE_COLUMNS: Final = (*ACTIVITY, OWN_ITEMS_COLUMN, *OWN, *SESSION_COLUMNS, *AFFINITY_COLUMNS, *PROFILE_COLUMNS)
+REQUEST_TIME: Final = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
+"""Where on the day's and the week's circle the request is, in the order of `UserState.request_time`."""
+
+STATE_COLUMNS: Final = (
+    *ACTIVITY,
+    OWN_ITEMS_COLUMN,
+    *OWN,
+    *SESSION_COLUMNS,
+    *AFFINITY_COLUMNS,
+    *PROFILE_COLUMNS,
+    *REQUEST_TIME,
+)
 """Every column that a user's row may have; a missing one counts as None."""
 
 _DECAYS: Final = tuple(
@@ -63,6 +74,10 @@ def _no_floats() -> Floats:
 
 def _no_activity() -> Floats:
     return np.full(len(ACTIVITY), np.nan)
+
+
+def _no_time() -> Floats:
+    return np.zeros(len(REQUEST_TIME))
 
 
 def _no_own() -> Floats:
@@ -87,6 +102,8 @@ class UserState:
     categories: tuple[str, ...] = ()
     category_shares: Floats = field(default_factory=_no_floats)
     profile: tuple[str | None, ...] = (None,) * len(PROFILE_COLUMNS)
+    request_time: Floats = field(default_factory=_no_time)
+    """[len(REQUEST_TIME)], the centre of the circles if the row has none"""
 
     @classmethod
     def empty(cls, user_id: str, now: float) -> UserState:
@@ -127,6 +144,7 @@ class UserState:
             categories=categories,
             category_shares=_floats(row.get(AFFINITY_COLUMNS[1]), len(categories)),
             profile=tuple(_text(row.get(name)) for name in PROFILE_COLUMNS),
+            request_time=np.nan_to_num(np.array([_float(row.get(name)) for name in REQUEST_TIME])),
         )
         return state._own_complete()
 

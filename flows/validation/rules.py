@@ -55,7 +55,7 @@ def event_suite(columns: Collection[str], now: datetime) -> ExpectationSuite:
     rules += [_required(s.TIMESTAMP, time_given)]
     rules += [_length(name) for name in (*_IDS, s.SESSION_ID, s.REQUEST_ID)]
     rules += [_in_set("event_type_allowed", s.EVENT_TYPE, s.EVENT_TYPES, _TYPES_EXPECTED)]
-    rules += [*_time_rules(), _not_future(now), *_number_rules()]
+    rules += [*_time_rules(), _not_future(now), _from_1970(), *_number_rules()]
     rules += [_in_set("context_readable", readable(s.CONTEXT), [True], "context a JSON object")]
     rules += [_in_set(USER_KNOWN, USER_KNOWN, [True], "user_id in the users table", severity="warning")]
     rules += [_in_set(ITEM_KNOWN, ITEM_KNOWN, [True], "item_id in the items table", severity="warning")]
@@ -122,6 +122,12 @@ def _not_future(now: datetime) -> Expectation:
     latest = now + CLOCK_SKEW
     expected = f"timestamp at most {latest:%Y-%m-%d %H:%M:%S} UTC"
     return _between("timestamp_not_future", s.TIMESTAMP, None, pd.Timestamp(latest).as_unit("us"), expected)
+
+
+def _from_1970() -> Expectation:
+    # What comes before is a broken clock or a zero, and the libraries behind know no year 1.
+    first = pd.Timestamp("1970-01-02", tz="UTC").as_unit("us")
+    return _between("timestamp_from_1970", s.TIMESTAMP, first, None, "timestamp of 1970 or later")
 
 
 def _required(name: str, column: str) -> Expectation:
