@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -12,17 +14,20 @@ import pyarrow as pa
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from models import metrics
 from models.batch import encode
-from models.recommender import Recommender
+from models.recommender import Mode, Recommender
 from models.sources.base import NOTHING, Source, top_k
 from models.sources.popularity import Popularity
 from models.state import UserState
 
 Answers = list[list[str]]
+Answerer = Callable[[Sequence[UserState], Sequence[Collection[str]], int], Answers]
+"""States, the items to leave out for each, k -> the item ids of each, best first."""
 Report = dict[str, dict[str, dict[str, dict[str, float]]]]
 """model -> "all" | "novel" -> metric -> value, low, high"""
 HYBRID: Final = "hybrid"
 RANKER: Final = "ranker"
 _CHUNK: Final = 128
+_THREADS: Final = 2
 
 
 def items_of(
@@ -72,22 +77,30 @@ def leaderboard(
         view_wanted = [wanted[row] for row in kept]
         rows = metrics.resampled_rows(len(kept), resamples, seed)
         for name, answer in _models(recommender, novel=view == "novel").items():
-            answers = answer(view_states, view_out, k)
+            answers = _in_parts(answer, view_states, view_out, k)
             report.setdefault(name, {})[view] = _figures(answers, view_wanted, share, len(known) - 1, k, rows)
     return report
 
 
-def _models(
-    recommender: Recommender, novel: bool
-) -> dict[str, Callable[[Sequence[UserState], Sequence[Collection[str]], int], Answers]]:
-    def ranked(mode: str) -> Callable[[Sequence[UserState], Sequence[Collection[str]], int], Answers]:
+def _in_parts(answer: Answerer, states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
+    """The answers for all, a chunk of users per thread: numpy and torch let go of the interpreter meanwhile."""
+
+    def part(start: int) -> Answers:
+        return answer(states[start : start + _CHUNK], out[start : start + _CHUNK], k)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(chain.from_iterable(pool.map(part, range(0, len(states), _CHUNK))))
+
+
+def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
+    def ranked(mode: Mode) -> Answerer:
         def answer(states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
-            found = recommender.recommend(states, k, novel_only=novel, exclude=out, mode=mode)  # type: ignore[arg-type]
+            found = recommender.recommend(states, k, novel_only=novel, exclude=out, mode=mode)
             return [[item.item_id for item in one] for one in found]
 
         return answer
 
-    def single(source: Source) -> Callable[[Sequence[UserState], Sequence[Collection[str]], int], Answers]:
+    def single(source: Source) -> Answerer:
         return lambda states, out, k: source_answers(recommender, source, states, out, k)
 
     models = {name: single(source) for name, source in recommender.sources.items()}
@@ -102,14 +115,10 @@ def source_answers(
 ) -> Answers:
     """One source alone over the whole catalogue, without the items in `out` (per user)."""
     vocabulary = recommender.vocabulary
-    answers: Answers = []
-    for start in range(0, len(states), _CHUNK):
-        scores = source.scores(encode(states[start : start + _CHUNK], vocabulary)).copy()
-        for row, items in enumerate(out[start : start + _CHUNK]):
-            scores[row, vocabulary.items.encode(list(items))] = NOTHING
-        for ids in top_k(scores, k)[0]:
-            answers.append(vocabulary.items.decode(ids[ids > 0].tolist()))
-    return answers
+    scores = source.scores(encode(states, vocabulary)).copy()
+    for row, items in enumerate(out):
+        scores[row, vocabulary.items.encode(list(items))] = NOTHING
+    return [vocabulary.items.decode(ids[ids > 0].tolist()) for ids in top_k(scores, k)[0]]
 
 
 def _figures(
@@ -121,12 +130,13 @@ def _figures(
     rows: np.ndarray,
 ) -> dict[str, dict[str, float]]:
     pairs = list(zip(answers, wanted, strict=True))
+    rarest = min(share.values(), default=1.0)
     per_user = {
         f"ndcg@{k}": [metrics.ndcg(a, w, k) for a, w in pairs],
         f"hr@{k}": [metrics.hit_rate(a, w, k) for a, w in pairs],
         f"recall@{k}": [metrics.recall(a, w, k) for a, w in pairs],
         "mrr": [metrics.reciprocal_rank(a, w, k) for a, w in pairs],
-        "novelty": [metrics.novelty(a, share, k) for a in answers],
+        "novelty": [metrics.novelty(a, share, k, rarest) for a in answers],
     }
     figures = {name: metrics.interval(np.array(values), rows).as_dict() for name, values in per_user.items()}
     figures["coverage"] = metrics.coverage_interval(answers, catalogue, k, rows).as_dict()

@@ -42,15 +42,15 @@ def reciprocal_rank(ranked: Sequence[str], relevant: Collection[str], k: int) ->
     return float(1.0 / (found[0] + 1)) if len(found) else 0.0
 
 
-def novelty(ranked: Sequence[str], share: Mapping[str, float], k: int) -> float:
+def novelty(ranked: Sequence[str], share: Mapping[str, float], k: int, rarest: float) -> float:
     """Mean of -log2 of the items' popularity share over the first k; 0 for an empty list.
 
     Args:
         ranked: the answer.
-        share: item -> its share of all events; an item without any counts as the rarest one.
+        share: item -> its share of all events.
         k: how many count.
+        rarest: the share of an item that has none.
     """
-    rarest = min(share.values(), default=1.0)
     values = [-np.log2(share.get(item, rarest)) for item in ranked[:k]]
     return float(np.mean(values)) if values else 0.0
 

@@ -27,7 +27,7 @@ def test_the_others_by_hand() -> None:
     assert metrics.reciprocal_rank(ranked, relevant, 4) == 0.5
     assert metrics.coverage([["a", "b"], ["b", "c"]], 6, 2) == 0.5
     assert metrics.coverage([["a", "b"], ["b", "c"]], 6, 1) == pytest.approx(2 / 6)
-    assert metrics.novelty(["a", "b"], {"a": 0.5, "b": 0.25}, 2) == 1.5
+    assert metrics.novelty(["a", "b", "c"], {"a": 0.5, "b": 0.25}, 3, rarest=0.125) == 2.0
 
 
 def test_interval_holds_its_mean_and_is_the_same_for_a_seed() -> None:
