@@ -1,8 +1,8 @@
 """The batch engine: computes every feature as of given moments on DuckDB and writes the snapshots that Feast reads.
 
 One moment at a time, so memory does not grow with the number of moments, and a killed backfill goes on
-where it stopped: a moment's file is there whole or not at all. A file's name holds a digest of what it was
-computed from, so changed code or late events bring a new file, and nothing else does.
+where it stopped: a moment's file is there whole or not at all. Beside it stands a digest of what it was computed
+from, so changed code or late events bring a new file, and nothing else does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from feature_repo.lake import Lake
 
 TABLES: tuple[Input, ...] = ("items", "users")
 """Inputs that carry their own time; their features have one file, not one per moment."""
-ALL_TIMES = "all"
 
 
 def compute(
@@ -49,30 +48,44 @@ def compute(
     of_tables = [f for f in features if f.reads in TABLES]
     of_moments = [f for f in features if f.reads not in TABLES]
     tables = lake.fingerprint()
-    missing = _missing(of_tables, ALL_TIMES, tables, into)
+    missing = _missing(of_tables, None, tables, into)
     if missing:
         con = ibis.duckdb.connect()
         sources = {"items": con.read_parquet(lake.items), "users": con.read_parquet(lake.users)}
-        for feature, path in missing.items():
-            written[feature.name] = _write(con, feature.expression(sources[feature.reads]), path)
+        for feature, digest in missing.items():
+            path = snapshot(into, feature.name, None)
+            written[feature.name] = _write(con, feature.expression(sources[feature.reads]), path, digest)
         con.disconnect()
     for moment, events in zip(moments, lake.events_until(moments), strict=True):
         wanted = [f for f in of_moments if f.trained_on or moment == max(moments)]
-        missing = _missing(wanted, f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}", f"{tables} {events}", into)
+        missing = _missing(wanted, moment, f"{tables} {events}", into)
         if missing:
             con = ibis.duckdb.connect()
             at_moment = _inputs_at(con, lake, moment, {f.reads for f in missing})
-            for feature, path in missing.items():
-                written[feature.name] += _write(con, feature.expression(at_moment[feature.reads]), path)
+            for feature, digest in missing.items():
+                path = snapshot(into, feature.name, moment)
+                written[feature.name] += _write(con, feature.expression(at_moment[feature.reads]), path, digest)
             con.disconnect()
         on_progress(f"features as of {moment:%Y-%m-%d %H:%M}")
     return written
 
 
-def _missing(features: Iterable[Feature], time: str, data: str, into: Path) -> dict[Feature, Path]:
-    """Which snapshots are not there as the code and the data now stand, and where they belong."""
-    paths = {f: into / f.name / f"{time}-{_digest(f, data)}.parquet" for f in features}
-    return {feature: path for feature, path in paths.items() if not path.exists()}
+def snapshot(into: Path, feature: str, moment: datetime | None) -> Path:
+    """File of a feature's rows as of a moment; None: of a table that carries its own time."""
+    name = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}" if moment else "all"
+    return into / feature / f"{name}.parquet"
+
+
+def _missing(features: Iterable[Feature], moment: datetime | None, data: str, into: Path) -> dict[Feature, str]:
+    """Which snapshots are not there as the code and the data now stand, and the digest that they get."""
+    digests = {feature: _digest(feature, data) for feature in features}
+    return {f: digest for f, digest in digests.items() if _digest_of(snapshot(into, f.name, moment)) != digest}
+
+
+def _digest_of(path: Path) -> str | None:
+    """What the snapshot was computed from; None if it is not there whole."""
+    note = path.with_suffix(".digest")
+    return note.read_text() if path.exists() and note.exists() else None
 
 
 def _digest(feature: Feature, data: str) -> str:
@@ -95,13 +108,12 @@ def _inputs_at(con: Backend, lake: Lake, moment: datetime, needed: set[Input]) -
     return cut
 
 
-def _write(con: Backend, rows: Table, path: Path) -> int:
-    """Write to a neighbour and rename, so that a reader or a kill never meets half a file; then drop the outdated."""
+def _write(con: Backend, rows: Table, path: Path, digest: str) -> int:
+    """Write to a neighbour and rename, so that a reader or a kill never meets half a file; the digest comes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     rows = rows.mutate(**{MOMENT: rows[MOMENT].cast("timestamp('UTC', 6)")})
     con.to_parquet(rows, partial, compression="zstd")
-    for outdated in path.parent.glob(f"{path.name.rpartition('-')[0]}-*.parquet"):
-        outdated.unlink()
     os.replace(partial, path)
+    path.with_suffix(".digest").write_text(digest)
     return int(con.read_parquet(path).count().execute())

@@ -43,17 +43,12 @@ class Event(BaseModel):
 
 
 def to_arrow(events: Iterable[Event]) -> pa.Table:
-    """Events that have their time as a table of the contract's schema, `batch_id` empty.
-
-    A purchase without `value` is worth price times quantity.
-    """
+    """Events that have their time as a table of the contract's schema, `batch_id` empty."""
     rows = []
     for event in events:
         row = event.model_dump()
         assert event.timestamp is not None
         row[s.TIMESTAMP] = event.timestamp.astimezone(UTC)
-        if event.value is None and event.price is not None and event.event_type == s.PURCHASE:
-            row[s.VALUE] = event.price * (event.quantity if event.quantity is not None else 1.0)
         row[s.CONTEXT] = list(event.context.items()) if event.context else None
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=s.EVENTS)

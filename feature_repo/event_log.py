@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.event import Event
@@ -22,8 +23,18 @@ CREATE TABLE IF NOT EXISTS events (
     event_id TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS consumers (
+    name TEXT PRIMARY KEY, position INTEGER NOT NULL DEFAULT 0, rewinds INTEGER NOT NULL DEFAULT 0
+);
 """
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a consumer has read, and how often it was told to read again."""
+
+    position: int = 0
+    rewinds: int = 0
 
 
 class EventLog:
@@ -61,46 +72,47 @@ class EventLog:
     def read(self, consumer: str, limit: int = 10_000, *, after: int | None = None) -> tuple[list[Event], int]:
         """The next events after a position, by default the consumer's mark, and the position of the last of them."""
         with self._lock:
-            start = self._position(consumer) if after is None else after
+            start = self._place(consumer).position if after is None else after
             rows = self._db.execute(
                 "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (start, limit)
             ).fetchall()
             last = rows[-1][0] if rows else start
         return [Event.model_validate_json(body) for _, body in rows], last
 
-    def mark(self, consumer: str, position: int, *, after: int) -> None:
-        """Remember that the consumer is done with what lies between `after`, where it read from, and `position`.
+    def mark(self, consumer: str, position: int, *, since: Place) -> None:
+        """Remember that the consumer is done up to `position`, having begun at the place `since`.
 
-        If it was rewound meanwhile, that stands: it has more to read again.
+        If it was rewound meanwhile, that stands: it has to read again.
         """
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO consumers VALUES (?, 0)", (consumer,))
+            self._db.execute("INSERT OR IGNORE INTO consumers (name) VALUES (?)", (consumer,))
             self._db.execute(
-                "UPDATE consumers SET position = :to WHERE name = :name AND position BETWEEN :after AND :to",
-                {"to": position, "name": consumer, "after": after},
+                "UPDATE consumers SET position = max(position, ?) WHERE name = ? AND rewinds = ?",
+                (position, consumer, since.rewinds),
             )
 
-    def position(self, consumer: str) -> int:
-        """Up to where the consumer has read."""
+    def place(self, consumer: str) -> Place:
+        """Where the consumer is."""
         with self._lock:
-            return self._position(consumer)
+            return self._place(consumer)
 
-    def rewind(self, consumer: str, *, to: str) -> None:
-        """Let a consumer read again what another one, `to`, has not yet read."""
+    def rewind(self, consumer: str, position: int) -> None:
+        """Let a consumer read again what lies after `position`."""
         with self._lock:
             self._db.execute(
-                "UPDATE consumers SET position = min(position, ?) WHERE name = ?", (self._position(to), consumer)
+                "UPDATE consumers SET position = min(position, ?), rewinds = rewinds + 1 WHERE name = ?",
+                (position, consumer),
             )
 
     def waiting(self, consumer: str) -> int:
         """How many events the consumer has still to read."""
         with self._lock:
             query = "SELECT count(*) FROM events WHERE position > ?"
-            return int(self._db.execute(query, (self._position(consumer),)).fetchone()[0])
+            return int(self._db.execute(query, (self._place(consumer).position,)).fetchone()[0])
 
     def close(self) -> None:
         self._db.close()
 
-    def _position(self, consumer: str) -> int:
-        row = self._db.execute("SELECT position FROM consumers WHERE name = ?", (consumer,)).fetchone()
-        return int(row[0]) if row else 0
+    def _place(self, consumer: str) -> Place:
+        row = self._db.execute("SELECT position, rewinds FROM consumers WHERE name = ?", (consumer,)).fetchone()
+        return Place(*row) if row else Place()

@@ -30,7 +30,7 @@ Input = Literal["history", "events", "items", "users"]
 """What an expression reads.
 
 - `history`: each user's newest `HISTORY_EVENTS` events but impressions, at each of the user's moments:
-  `user_id, event_timestamp, item_id, event_type, timestamp, value, category, age_days, recency`.
+  `event_id, user_id, event_timestamp, item_id, event_type, timestamp, value, category, age_days, recency`.
   The batch engine cuts it from the lake, the stream path from the online store: the same table.
 - `events`: all events but impressions up to the moment, with `discount` and `category`.
 - `items`, `users`: the tables as ingested.

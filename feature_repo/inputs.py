@@ -8,7 +8,18 @@ from ibis.expr.types import Table
 from feature_repo import schema as s
 from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY, epoch_us
 
-HISTORY_COLUMNS = (s.USER_ID, MOMENT, s.ITEM_ID, s.EVENT_TYPE, s.TIMESTAMP, s.VALUE, s.CATEGORY)
+HISTORY_COLUMNS = (
+    s.EVENT_ID,
+    s.USER_ID,
+    MOMENT,
+    s.ITEM_ID,
+    s.EVENT_TYPE,
+    s.TIMESTAMP,
+    s.PRICE,
+    s.QUANTITY,
+    s.VALUE,
+    s.CATEGORY,
+)
 MICROSECONDS_PER_DAY = 86_400_000_000
 
 
@@ -29,11 +40,14 @@ def past(events: Table) -> Table:
 def history(events: Table) -> Table:
     """The input `history`: each user's newest `HISTORY_EVENTS` events at each moment.
 
-    Events of one time stamp (the rows of one order) are told apart by item and type, so that the same
-    events give the same order wherever they come from.
+    Events of one time stamp (the rows of one order) are told apart by their ids, so that the same events
+    give the same order wherever they come from. A purchase without `value` is worth price times quantity.
     """
     past = until_moment(events.select(*HISTORY_COLUMNS))
-    order = [ibis.desc(past[s.TIMESTAMP]), past[s.ITEM_ID], past[s.EVENT_TYPE]]
+    worth = past[s.PRICE] * past[s.QUANTITY].fill_null(1.0)
+    worth = ibis.ifelse(past[s.EVENT_TYPE] == s.PURCHASE, worth, ibis.null("float64"))
+    past = past.mutate(**{s.VALUE: past[s.VALUE].coalesce(worth)}).drop(s.PRICE, s.QUANTITY)
+    order = [ibis.desc(past[s.TIMESTAMP]), past[s.EVENT_ID]]
     recency = ibis.row_number().over(group_by=[s.USER_ID, MOMENT], order_by=order)
     ranked = past.mutate(**{RECENCY: recency})
     return ranked.filter(ranked[RECENCY] < s.HISTORY_EVENTS)

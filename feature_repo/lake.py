@@ -26,6 +26,10 @@ class Lake:
         return str(self.root / "events" / "*.parquet")
 
     @property
+    def _all_events(self) -> str:
+        return f"read_parquet('{_quoted(self.events)}')"
+
+    @property
     def items(self) -> Path:
         return self.root / "items.parquet"
 
@@ -50,7 +54,7 @@ class Lake:
         self.prepare()
         [row] = duckdb.sql(
             f"SELECT count(*), count(DISTINCT {s.USER_ID}), count(DISTINCT {s.ITEM_ID}), "
-            f"min(epoch_us({s.TIMESTAMP})), max(epoch_us({s.TIMESTAMP})) FROM read_parquet('{self.events}')"
+            f"min(epoch_us({s.TIMESTAMP})), max(epoch_us({s.TIMESTAMP})) FROM {self._all_events}"
         ).fetchall()
         first, newest = (datetime.fromtimestamp(t / 1e6, UTC) for t in row[3:])
         return {"events": row[0], "users": row[1], "items": row[2], "first": first, "newest": newest}
@@ -62,21 +66,22 @@ class Lake:
 
     def newest_user(self) -> str:
         """The user of the newest event, for examples that should have something to show."""
-        query = f"SELECT arg_max({s.USER_ID}, {s.TIMESTAMP}) FROM read_parquet('{self.events}')"
+        self.prepare()
+        query = f"SELECT arg_max({s.USER_ID}, {s.TIMESTAMP}) FROM {self._all_events}"
         return str(duckdb.sql(query).fetchall()[0][0])
 
     def events_until(self, moments: Sequence[datetime]) -> list[int]:
         """How many events are not later than each moment. As the lake only grows, the count tells whether it has."""
         return [
-            int(
-                duckdb.sql(
-                    f"SELECT count(*) FROM read_parquet('{self.events}') WHERE {s.TIMESTAMP} <= '{m}'"
-                ).fetchall()[0][0]
-            )
+            int(duckdb.sql(f"SELECT count(*) FROM {self._all_events} WHERE {s.TIMESTAMP} <= '{m}'").fetchall()[0][0])
             for m in moments
         ]
 
     def fingerprint(self) -> str:
         """Changes when the items or the users do."""
         query = "SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{}') t"
-        return str([duckdb.sql(query.format(path)).fetchall() for path in (self.items, self.users)])
+        return str([duckdb.sql(query.format(_quoted(str(path)))).fetchall() for path in (self.items, self.users)])
+
+
+def _quoted(path: str) -> str:
+    return path.replace("'", "''")

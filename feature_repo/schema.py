@@ -6,6 +6,7 @@ Time is UTC with microseconds, because Feast's duckdb store fails on nanoseconds
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pyarrow as pa
@@ -43,6 +44,10 @@ BEHAVIOURS: Final = {"browse": VIEW, "click": CLICK, "cart": CART, "purchase": P
 """The short form's `behavior` column and what each value becomes."""
 
 MAX_ID_LENGTH: Final = 128
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""No event is older, and a row about an item or user that has no time of its own is true from here on."""
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far ahead of ours a clock may be before its events count as from the future."""
 
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT_MAP = pa.map_(pa.string(), pa.string())
@@ -117,7 +122,7 @@ USERS: Final = pa.schema(
 
 SESSION_EVENTS: Final = 50
 """How many of a user's newest events are the session."""
-HISTORY_EVENTS: Final = 1_000
+HISTORY_EVENTS: Final = 5_000
 """How many of a user's newest events the user features look at, in batch and on the stream alike."""
 OWN_ITEMS: Final = 400
 """How many of a user's own items are kept, the ones with most decayed weight first."""

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -115,9 +115,8 @@ class Features:
     def materialize(self, until: datetime) -> None:
         """Bring the newest row of every entity, as of `until`, into the online store."""
         # From the beginning: an entity silent for long still has its newest row.
-        beginning = datetime(1970, 1, 2, tzinfo=UTC)
         with redirect_stdout(StringIO()):  # Feast prints a heading per view
-            self.feast.materialize(start_date=beginning, end_date=until + timedelta(microseconds=1))
+            self.feast.materialize(start_date=s.BEGINNING, end_date=until + timedelta(microseconds=1))
 
     def push(self, view: str, rows: pa.Table) -> None:
         """Write rows of a view, with join key and `event_timestamp`, to the online store now."""

@@ -27,11 +27,14 @@ from feature_repo.store import Features
 _TIME = pa.timestamp("us", tz="UTC")
 ARRIVED = pa.schema(
     [
+        (s.EVENT_ID, pa.string()),
         (s.USER_ID, pa.string()),
         (MOMENT, _TIME),
         (s.ITEM_ID, pa.string()),
         (s.EVENT_TYPE, pa.string()),
         (s.TIMESTAMP, _TIME),
+        (s.PRICE, pa.float64()),
+        (s.QUANTITY, pa.float64()),
         (s.VALUE, pa.float64()),
         (s.CATEGORY, pa.string()),
     ]
@@ -54,13 +57,14 @@ class StreamPath:
         self._features = features
         self._sql = compiled()
         self._db = duckdb.connect()
+        self._db.execute("SET TimeZone = 'UTC'")  # hours and weekdays as in the batch, wherever this runs
         # Reading a history, adding to it and writing it back must not interleave.
         self._lock = threading.Lock()
 
     def apply(self, events: Sequence[Event], now: datetime) -> None:
         """Update the features of the events' users as of `now`, or of their newest event if that is later.
 
-        Applying an event again changes nothing: user, item, type and time tell it apart.
+        Applying an event again changes nothing: its id tells.
         Impressions change no feature.
         """
         telling = [event.at(now) for event in events if event.event_type != s.IMPRESSION]
@@ -74,8 +78,7 @@ class StreamPath:
     def _arrived(self, events: Sequence[Event], now: datetime) -> pa.Table:
         users = sorted({event.user_id for event in events})
         rows = [self._new_rows(events), *self._known_rows(users)]
-        key = [s.USER_ID, s.ITEM_ID, s.EVENT_TYPE, s.TIMESTAMP]
-        merged = pd.concat(rows, ignore_index=True).drop_duplicates(key, keep="last")
+        merged = pd.concat(rows, ignore_index=True).drop_duplicates(s.EVENT_ID, keep="last")
         newest = merged.groupby(s.USER_ID)[s.TIMESTAMP].transform("max")
         merged[MOMENT] = newest.where(newest > pd.Timestamp(now), pd.Timestamp(now))
         return pa.Table.from_pandas(merged[ARRIVED.names], schema=ARRIVED, preserve_index=False)
@@ -86,11 +89,14 @@ class StreamPath:
         category = self._features.online_rows("item_catalogue", s.ITEM_ID, items)[s.CATEGORY]
         return pd.DataFrame(
             {
+                s.EVENT_ID: [e.event_id for e in events],
                 s.USER_ID: [e.user_id for e in events],
                 s.ITEM_ID: [e.item_id for e in events],
                 s.EVENT_TYPE: [e.event_type for e in events],
                 s.TIMESTAMP: times.astype("datetime64[us, UTC]"),
-                s.VALUE: [_worth(e) for e in events],
+                s.PRICE: pd.Series([e.price for e in events], dtype="float64"),
+                s.QUANTITY: pd.Series([e.quantity for e in events], dtype="float64"),
+                s.VALUE: pd.Series([e.value for e in events], dtype="float64"),
                 s.CATEGORY: [category[e.item_id] for e in events],
             }
         )
@@ -100,22 +106,19 @@ class StreamPath:
         return [_unpack(str(user), row) for user, row in histories.iterrows() if row["history_items"]]
 
 
-def _worth(event: Event) -> float:
-    if event.value is not None or event.price is None or event.event_type != s.PURCHASE:
-        return np.nan if event.value is None else event.value
-    return event.price * (1.0 if event.quantity is None else event.quantity)
-
-
 def _unpack(user: str, row: pd.Series[Any]) -> pd.DataFrame:
     """A stored history as rows; undoes the stand-ins for null that lists in Feast need."""
     return pd.DataFrame(
         {
+            s.EVENT_ID: row["history_ids"],
             s.USER_ID: user,
             s.ITEM_ID: row["history_items"],
             s.EVENT_TYPE: row["history_types"],
             s.TIMESTAMP: pd.to_datetime(np.asarray(row["history_times"], np.int64), unit="us", utc=True).astype(
                 "datetime64[us, UTC]"
             ),
+            s.PRICE: np.nan,
+            s.QUANTITY: np.nan,
             s.VALUE: row["history_values"],
             s.CATEGORY: [category or None for category in row["history_categories"]],
         }

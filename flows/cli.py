@@ -28,6 +28,9 @@ Users = Annotated[Path | None, typer.Option(help="Users table, CSV or Parquet")]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="ours=theirs, where a column's name differs; can be repeated")
 ]
+ItemColumns = Annotated[list[str] | None, typer.Option("--item-column", help="ours=theirs, in the items table")]
+UserColumns = Annotated[list[str] | None, typer.Option("--user-column", help="ours=theirs, in the users table")]
+Encoding = Annotated[str | None, typer.Option(help="Of CSV files, by default utf-8; e.g. latin-1")]
 Behaviours = Annotated[
     list[str] | None,
     typer.Option(
@@ -45,15 +48,21 @@ def demo(
     items: Items = None,
     users: Users = None,
     column: Columns = None,
+    item_column: ItemColumns = None,
+    user_column: UserColumns = None,
     behaviour: Behaviours = None,
+    encoding: Encoding = None,
 ) -> None:
     """The whole pipeline on real shop data, or on your own with --events, and what came out of it."""
     from flows.demo import COMPLETE_JOURNEY, run_demo
 
-    if events is None:
-        run_demo(settings(), COMPLETE_JOURNEY, {})
+    details = file_options(items, users, column, item_column, user_column, behaviour, encoding)
+    if events is not None:
+        run_demo(settings(), *file_source(events, details))
+    elif details:
+        raise typer.BadParameter(f"{', '.join(details)} describe your own files: name them with --events")
     else:
-        run_demo(settings(), *file_source(events, items, users, column, behaviour))
+        run_demo(settings(), COMPLETE_JOURNEY, {})
 
 
 @app.command()
@@ -65,7 +74,10 @@ def ingest(
     items: Items = None,
     users: Users = None,
     column: Columns = None,
+    item_column: ItemColumns = None,
+    user_column: UserColumns = None,
     behaviour: Behaviours = None,
+    encoding: Encoding = None,
 ) -> None:
     """Validate a batch of events and add it to the lake. The same batch again adds nothing."""
     from flows.ingest_flow import ingest_flow
@@ -73,9 +85,12 @@ def ingest(
 
     if path is None and connector is None:
         raise typer.BadParameter("name a file, or a --connector that needs none: complete-journey, event-log")
+    details = file_options(items, users, column, item_column, user_column, behaviour, encoding)
     if path is not None and connector in (None, "csv", "parquet"):
-        name, options = file_source(path, items, users, column, behaviour)
+        name, options = file_source(path, details)
         report = ingest_flow(connector or name, options, progress=True)
+    elif details:
+        raise typer.BadParameter(f"{', '.join(details)} describe CSV and Parquet files, not {connector}")
     else:
         report = ingest_flow(connector or "", {"path": str(path)} if path else {}, progress=True)
     counts = ("read", "accepted", "already_known", "rejected", "items", "users")
@@ -209,20 +224,33 @@ def quarantine_show(
     show_rows(f"Batch {batch}", [{ROW: r[ROW], RULES: ", ".join(r[RULES]), **dict(r[RAW])} for r in rows])
 
 
-def file_source(
-    events: Path, items: Path | None, users: Path | None, columns: list[str] | None, behaviours: list[str] | None
-) -> tuple[str, dict[str, Any]]:
-    """The connector for a file of events, by its suffix, and its options."""
-    from flows.connectors.files import format_of
-
+def file_options(
+    items: Path | None,
+    users: Path | None,
+    columns: list[str] | None,
+    item_columns: list[str] | None,
+    user_columns: list[str] | None,
+    behaviours: list[str] | None,
+    encoding: str | None,
+) -> dict[str, Any]:
+    """The file connectors' options that were given."""
     options = {
-        "path": str(events),
         "items": str(items) if items else None,
         "users": str(users) if users else None,
         "columns": pairs("--column", columns),
+        "item_columns": pairs("--item-column", item_columns),
+        "user_columns": pairs("--user-column", user_columns),
         "behaviours": pairs("--behaviour", behaviours),
+        "encoding": encoding,
     }
-    return format_of(events), {key: value for key, value in options.items() if value}
+    return {key: value for key, value in options.items() if value}
+
+
+def file_source(events: Path, details: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The connector for a file of events, by its suffix, and all its options."""
+    from flows.connectors.files import format_of
+
+    return format_of(events), {"path": str(events), **details}
 
 
 def pairs(option: str, given: list[str] | None) -> dict[str, str]:
@@ -256,8 +284,8 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError
+    from flows.errors import BentoError, IngestError, ServeError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
-    return (SettingsError, FeatureError, IngestError, BentoError, ModelError, NoChampionError)
+    return (SettingsError, FeatureError, IngestError, BentoError, ServeError, ModelError, NoChampionError)

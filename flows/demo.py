@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from feature_repo.lake import Lake
+from flows.connectors import connector as connector_by_name
 from flows.errors import OtherDataError
 from flows.pipeline import PipelineReport, pipeline_flow, report_json, write_report
 from flows.present import console, show_answer, show_leaderboard, show_seconds
@@ -27,6 +29,7 @@ def run_demo(config: Settings, connector: str, options: dict[str, Any]) -> Pipel
     Raises:
         OtherDataError: the home already holds other data.
     """
+    connector_by_name(connector, **options)  # a wrong path or column is told before the home is claimed
     claim_home(config, connector, options)
     start = time.perf_counter()
     console.print(f"Kairos demo on {connector} data, kept in {config.home}. A few minutes; see them in detail with:")
@@ -67,7 +70,8 @@ def claim_home(config: Settings, connector: str, options: dict[str, Any]) -> Non
         OtherDataError: the home was claimed by a demo on other data.
     """
     marker = config.home / "demo.json"
-    claim = json.dumps({"connector": connector, **options}, sort_keys=True)
+    paths = {name: str(Path(options[name]).resolve()) for name in ("path", "items", "users") if name in options}
+    claim = json.dumps({"connector": connector, **options, **paths}, sort_keys=True)
     if marker.exists() and marker.read_text() != claim:
         raise OtherDataError(
             f"{config.home} holds the demo of {marker.read_text()}: "

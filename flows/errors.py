@@ -85,3 +85,7 @@ class OtherDataError(IngestError):
 
 class BentoError(RuntimeError):
     """BentoML could not build the Bento."""
+
+
+class ServeError(RuntimeError):
+    """The service did not come up."""

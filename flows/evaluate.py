@@ -13,7 +13,8 @@ from feature_repo.store import Features
 from flows.features import data_timeline
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
-from flows.train import states_at
+from flows.timeline import just_before
+from flows.train import catch_up, states_at
 from infra.settings import Settings, settings
 from models import bundle, registry
 from models.evaluation import items_of, leaderboard
@@ -35,7 +36,8 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     recommender = bundle.load(registry.bundle_path(tag))
     cuts = data_timeline(config)
     features = Features.open(config)
-    events = features.events(end=cuts.end)
+    catch_up(features, cuts)
+    events = features.events(end=just_before(cuts.end))
     catalogue = recommender.item_names
     truth = items_of(events, recommender.target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
     bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)

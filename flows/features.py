@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from prefect import flow, task
@@ -46,15 +47,17 @@ def apply_definitions(config: Settings) -> list[str]:
     return Features.open(config).apply()
 
 
-def materialize_online(config: Settings, cuts: Timeline) -> None:
-    """Bring the newest snapshots online.
+def ingested_until(config: Settings) -> int:
+    """Position of the event log up to which the lake has it."""
+    with closing(EventLog(config.event_log)) as log:
+        return log.place(INGEST_CONSUMER).position
 
-    Events that the service took after the lake's newest are applied again by the service on top of them.
-    """
+
+def materialize_online(config: Settings, cuts: Timeline, log_position: int) -> None:
+    """Bring the newest snapshots online; what the service took after `log_position` it applies again on top."""
     Features.open(config).materialize(cuts.newest)
-    log = EventLog(config.event_log)
-    log.rewind(FEATURES_CONSUMER, to=INGEST_CONSUMER)
-    log.close()
+    with closing(EventLog(config.event_log)) as log:
+        log.rewind(FEATURES_CONSUMER, log_position)
 
 
 @task(name="compute-snapshots", retries=1, retry_delay_seconds=5)
@@ -68,17 +71,18 @@ def _apply() -> list[str]:
 
 
 @task(name="materialize-online", retries=2, retry_delay_seconds=5)
-def _materialize(cuts: Timeline) -> None:
-    materialize_online(settings(), cuts)
+def _materialize(cuts: Timeline, log_position: int) -> None:
+    materialize_online(settings(), cuts, log_position)
 
 
 @flow(name="features", flow_run_name=run_name)
 def features_flow() -> FeatureReport:
     """Bring Feast up to date with the lake; what is up to date already is left alone."""
+    log_position = ingested_until(settings())  # before the lake is looked at: an ingest may come in between
     cuts = data_timeline(settings())
     rows = _compute(cuts)
     views = _apply()
-    _materialize(cuts)
+    _materialize(cuts, log_position)
     create_table_artifact(
         key="feature-counts",
         table=[{"view": name, "new rows": count} for name, count in rows.items()],

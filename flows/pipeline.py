@@ -23,10 +23,10 @@ from flows.present import console
 from flows.publish import publish_flow
 from flows.train import train_flow
 from infra.settings import Settings
+from models.evaluation import HYBRID
 
 LIBRARIES = ("prefect", "feast", "great-expectations", "lightning", "torch", "bentoml", "duckdb", "ibis-framework")
-METRICS = ("ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty")
-HYBRID = "hybrid"
+METRICS = ("users", "ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty")
 
 
 @dataclass(frozen=True)

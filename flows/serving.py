@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import httpx
 
 from feature_repo.lake import Lake
 from feature_repo.store import Features
+from flows.errors import ServeError
 from infra.settings import PROJECT_ROOT, Settings
 from models import bundle, registry
 from models.recommender import Recommendation
@@ -69,8 +71,10 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
         The process, and the service's address.
 
     Raises:
-        RuntimeError: it ended, or was not ready in time; its log is on stderr.
+        ServeError: the port is taken, or the service ended or was not ready in time; its log is on stderr.
     """
+    if not _is_free(config.host, config.port):
+        raise ServeError(f"{config.host}:{config.port} is taken: stop what listens there, or set KAIROS_PORT")
     environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)}
     start = clock_start(config)
     if start:
@@ -81,14 +85,24 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended with code {process.returncode}; is port {config.port} taken?")
+            raise ServeError(f"the service ended with code {process.returncode}; its log above says why")
         try:
             if httpx.get(f"{url}/readyz", timeout=2).is_success:
                 return process, url
         except httpx.HTTPError:
             time.sleep(0.2)
     process.terminate()
-    raise RuntimeError(f"the service was not ready within {READY_WITHIN_S} s")
+    raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def curl_lines(url: str, user: str, items: Sequence[str]) -> list[str]:

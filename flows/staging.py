@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,6 @@ TABLES_FOLDER: Final = "tables"
 _REPORT_FILE: Final = "staged.json"
 _QUARANTINE_FILE: Final = "quarantine.parquet"
 
-TRUE_SINCE_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of an item or user whose table has no timestamp: history before the table may use it too."""
 _WORK_MEMORY: Final = "1GB"
 
@@ -207,7 +206,7 @@ class _Stager:
         source = f"{self.connector.source}: {name}"
         bad = self._reject(findings, raw, np.arange(1, raw.num_rows + 1), source, prefix=f"{name}.")
         self._judge(name, raw.num_rows, int(bad.sum()), source)
-        time = pc.fill_null(typed.column(s.TIMESTAMP), pa.scalar(TRUE_SINCE_ALWAYS, pa.timestamp("us", tz="UTC")))
+        time = pc.fill_null(typed.column(s.TIMESTAMP), pa.scalar(s.BEGINNING, pa.timestamp("us", tz="UTC")))
         typed = typed.set_column(typed.column_names.index(s.TIMESTAMP), s.TIMESTAMP, time)
         good = typed.select(schema.names).filter(pa.array(~bad)).cast(schema)
         pq.write_table(good, self.folder / file, compression="zstd")

@@ -40,7 +40,7 @@ def _features(config: Settings) -> dict[str, Any]:
     snapshots = sorted(path.name for path in (config.features / "user_activity").glob("*.parquet"))
     if not snapshots:
         return {"state": "none: run `kairos features`"}
-    newest = datetime.strptime(snapshots[-1].split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    newest = datetime.strptime(snapshots[-1], "%Y%m%dT%H%M%S.%fZ.parquet").replace(tzinfo=UTC)
     views = sum(1 for path in config.features.iterdir() if path.is_dir())
     return {"state": "ok", "views": views, "moments": len(snapshots), "as of": newest, "written": _age(config.features)}
 

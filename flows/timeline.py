@@ -14,7 +14,7 @@ class Timeline:
 
     Attributes:
         newest: the newest event known.
-        cut: models learn from what is not later, and are judged on what is.
+        cut: models learn from what is earlier, and are judged on the rest.
         end: the end of the holdout, not included.
         training_cuts: earlier cuts, oldest first; the ranker learns to predict from each to the next.
     """
@@ -27,7 +27,12 @@ class Timeline:
     @property
     def moments(self) -> tuple[datetime, ...]:
         """Every moment for which features are needed."""
-        return (*self.training_cuts, self.cut, self.newest)
+        return (*(just_before(cut) for cut in (*self.training_cuts, self.cut)), self.newest)
+
+
+def just_before(cut: datetime) -> datetime:
+    """The last moment that a model may know of at a cut: what happens at the cut itself is to be predicted."""
+    return cut - timedelta(microseconds=1)
 
 
 def timeline(first: datetime, newest: datetime, settings: Settings) -> Timeline:

@@ -19,17 +19,18 @@ from feature_repo.definitions import USER_SERVICE
 from feature_repo.store import Features
 from flows.features import data_timeline
 from flows.naming import run_name
+from flows.timeline import Timeline, just_before
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
 
 
-def states_at(features: Features, events: pa.Table, moment: datetime) -> list[UserState]:
-    """What was known at `moment` of every user who had done something by then, through a point-in-time join."""
-    users = _seen(events, s.USER_ID, moment)
-    at = moment.timestamp()
-    frame = features.users_at(users, moment)
+def states_at(features: Features, events: pa.Table, cut: datetime) -> list[UserState]:
+    """What was known at a cut of every user who had done something before it, through a point-in-time join."""
+    users = _seen(events, s.USER_ID, cut)
+    at = cut.timestamp()
+    frame = features.users_at(users, just_before(cut))
     rows = zip(*(frame[column] for column in frame), strict=True)
     return [
         UserState.from_row(user, dict(zip(frame.columns, row, strict=True)), at)
@@ -37,14 +38,23 @@ def states_at(features: Features, events: pa.Table, moment: datetime) -> list[Us
     ]
 
 
-def items_at(features: Features, events: pa.Table, moment: datetime) -> pd.DataFrame:
-    """What was known at `moment` of every item seen by then, with its `item_id`."""
-    return features.items_at(_seen(events, s.ITEM_ID, moment), moment).reset_index()
+def items_at(features: Features, events: pa.Table, cut: datetime) -> pd.DataFrame:
+    """What was known at a cut of every item seen before it, with its `item_id`."""
+    return features.items_at(_seen(events, s.ITEM_ID, cut), just_before(cut)).reset_index()
 
 
-def _seen(events: pa.Table, column: str, moment: datetime) -> list[str]:
-    past = events.filter(pa.compute.less_equal(events[s.TIMESTAMP], pa.scalar(moment, events[s.TIMESTAMP].type)))
+def _seen(events: pa.Table, column: str, cut: datetime) -> list[str]:
+    past = events.filter(pa.compute.less(events[s.TIMESTAMP], pa.scalar(cut, events[s.TIMESTAMP].type)))
     return sorted(past[column].unique().to_pylist())
+
+
+def catch_up(features: Features, cuts: Timeline) -> None:
+    """Compute the snapshots that the lake's newest events ask for; nothing where they are up to date.
+
+    The cuts move with the newest event: without this a frame would silently come from an older moment.
+    """
+    features.compute(cuts.moments)
+    features.apply()
 
 
 def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
@@ -60,12 +70,13 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
     model = model or seeded(TrainingConfig(), config.seed)
     cuts = data_timeline(config)
     features = Features.open(config)
-    events = features.events(end=cuts.cut)
+    catch_up(features, cuts)
+    events = features.events(end=just_before(cuts.cut))
 
     def snapshots() -> Iterator[Snapshot]:
         # One at a time: a snapshot is large, and the training needs each only once.
-        for moment in cuts.training_cuts:
-            yield Snapshot(moment.timestamp(), states_at(features, events, moment), items_at(features, events, moment))
+        for cut in cuts.training_cuts:
+            yield Snapshot(cut.timestamp(), states_at(features, events, cut), items_at(features, events, cut))
 
     run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     recommender = train(

@@ -59,7 +59,8 @@ def leaderboard(
         recommender: as it serves.
         states: users at the cut; those without truth are left out.
         truth: user -> items that the user took after the cut; items that the model doesn't know are left out.
-        bought: user -> items that the user took before the cut: left out of the ranking and the truth of "novel".
+        bought: user -> items that the user took before the cut: left out of the truth of "novel", and of the single
+            sources' rankings; the ranker and the hybrid leave out what the state knows, as in service.
         k: how many count.
         seed: of the resampling.
         resamples: how many for the confidence intervals, per user.
@@ -95,7 +96,8 @@ def _in_parts(answer: Answerer, states: Sequence[UserState], out: Sequence[Colle
 def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     def ranked(mode: Mode) -> Answerer:
         def answer(states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
-            found = recommender.recommend(states, k, novel_only=novel, exclude=out, mode=mode)
+            # Not `out`: what is new to a user, the served model has to know by itself.
+            found = recommender.recommend(states, k, novel_only=novel, mode=mode)
             return [[item.item_id for item in one] for one in found]
 
         return answer
@@ -139,6 +141,8 @@ def _figures(
         "novelty": [metrics.novelty(a, share, k, rarest) for a in answers],
     }
     figures = {name: metrics.interval(np.array(values), rows).as_dict() for name, values in per_user.items()}
+    count = float(len(wanted))
+    figures["users"] = {"value": count, "low": count, "high": count}
     figures["coverage"] = metrics.coverage_interval(answers, catalogue, k, rows).as_dict()
     return figures
 

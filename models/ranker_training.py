@@ -35,7 +35,7 @@ class RankerTrainingConfig:
 
     list_size: int = 160
     """Candidates per training list: all positives among the candidates, the rest drawn from the others."""
-    epochs: int = 2
+    epochs: int = 3
     """At most; early stopping may end it before."""
     patience: int = 1
     """Epochs without a better validation NDCG before stopping."""

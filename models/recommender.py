@@ -19,7 +19,7 @@ from models.items import ItemTable
 from models.ranker import Ranker, ranker_input
 from models.sources.base import NOTHING, Scores, Source, top_k
 from models.sources.popularity import Popularity
-from models.state import OWN, UserState
+from models.state import UserState
 from models.vocabulary import Vocabulary
 
 Mode = Literal["hybrid", "ranker", "collaborative"]
@@ -117,18 +117,19 @@ class Recommender:
             known = [self.known(part)[0] for part in items]
             states = [state.with_items(part) for state, part in zip(states, known, strict=True)]
             barred = [out | set(part) for out, part in zip(barred, items, strict=True)]
+        if novel_only:
+            bought = self.target == PURCHASE
+            barred = [out | state.had(bought=bought) for state, out in zip(states, barred, strict=True)]
         allowed = self._allowed(categories)
         answers: list[list[Recommendation]] = []
         for start in range(0, count, _CHUNK):
             part = slice(start, start + _CHUNK)
             batch = encode(states[part], self.vocabulary)
-            excluded = self._excluded(batch, barred[part], novel_only)
+            excluded = self._excluded(barred[part])
             answers.extend(self._answers(batch, k, allowed, excluded, mode))
         for row, answer in enumerate(answers):
             if len(answer) < k:
                 taken = {r.item_id for r in answer} | barred[row]
-                if novel_only:
-                    taken |= self._had(states[row])
                 answer.extend(self._below(answer, self.popular(k - len(answer), categories=categories, exclude=taken)))
         return answers
 
@@ -173,27 +174,14 @@ class Recommender:
         allowed[0] = False
         return allowed
 
-    def _excluded(self, batch: StateBatch, barred: Sequence[Collection[str]], novel_only: bool) -> Mask | None:
+    def _excluded(self, barred: Sequence[Collection[str]]) -> Mask | None:
         """[B, n_items], None if nothing is."""
-        if not novel_only and not any(barred):
+        if not any(barred):
             return None
-        excluded = np.zeros((len(batch), len(self.vocabulary.items)), dtype=bool)
+        excluded = np.zeros((len(barred), len(self.vocabulary.items)), dtype=bool)
         for row, out in enumerate(barred):
             excluded[row, self.vocabulary.items.encode(list(out))] = True
-        if novel_only:
-            had = self.had(batch)
-            excluded[batch.own_row[had], batch.own_item[had]] = True
         return excluded
-
-    def had(self, batch: StateBatch) -> Mask:
-        """[M] which own items count as not novel: bought ones, or any where purchases are not the target."""
-        if self.target != PURCHASE:
-            return np.ones(len(batch.own), dtype=bool)
-        return np.nan_to_num(batch.own[:, OWN.index("own_purchases")]) > 0
-
-    def _had(self, state: UserState) -> set[str]:
-        batch = encode([state], self.vocabulary)
-        return set(self.vocabulary.items.decode(batch.own_item[self.had(batch)].tolist()))
 
     @staticmethod
     def _below(answer: list[Recommendation], more: list[Recommendation]) -> list[Recommendation]:

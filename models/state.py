@@ -44,6 +44,7 @@ OWN: Final = (
 OWN_ITEMS_COLUMN: Final = "own_items"
 SESSION_COLUMNS: Final = ("session_items", "session_types", "session_times")
 AFFINITY_COLUMNS: Final = ("categories", "category_shares")
+TAKEN_COLUMNS: Final = ("seen_items", "bought_items")
 
 REQUEST_TIME: Final = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 """Where on the day's and the week's circle the request is, in the order of `UserState.request_time`."""
@@ -54,6 +55,7 @@ STATE_COLUMNS: Final = (
     *OWN,
     *SESSION_COLUMNS,
     *AFFINITY_COLUMNS,
+    *TAKEN_COLUMNS,
     *PROFILE_COLUMNS,
     *REQUEST_TIME,
 )
@@ -102,6 +104,9 @@ class UserState:
     categories: tuple[str, ...] = ()
     category_shares: Floats = field(default_factory=_no_floats)
     profile: tuple[str | None, ...] = (None,) * len(PROFILE_COLUMNS)
+    seen_items: tuple[str, ...] = ()
+    """Every item that the user had to do with, beyond the own items too."""
+    bought_items: tuple[str, ...] = ()
     request_time: Floats = field(default_factory=_no_time)
     """[len(REQUEST_TIME)], the centre of the circles if the row has none"""
 
@@ -144,6 +149,8 @@ class UserState:
             categories=categories,
             category_shares=_floats(row.get(AFFINITY_COLUMNS[1]), len(categories)),
             profile=tuple(_text(row.get(name)) for name in PROFILE_COLUMNS),
+            seen_items=_texts(row.get(TAKEN_COLUMNS[0])),
+            bought_items=_texts(row.get(TAKEN_COLUMNS[1])),
             request_time=np.nan_to_num(np.array([_float(row.get(name)) for name in REQUEST_TIME])),
         )
         return state._own_complete()
@@ -152,6 +159,13 @@ class UserState:
     def is_unknown(self) -> bool:
         """No event of this user is known, so nothing personal can be said."""
         return not self.own_items and not self.session_items
+
+    def had(self, *, bought: bool) -> set[str]:
+        """The items that are not new to this user: those bought, or all that the user had to do with."""
+        if not bought:
+            return {*self.seen_items, *self.own_items}
+        purchases = np.nan_to_num(self.own[:, _PURCHASES]) > 0
+        return {*self.bought_items, *(item for item, n in zip(self.own_items, purchases, strict=True) if n)}
 
     def with_items(self, items: Sequence[str], event_type: str = CART) -> UserState:
         """This state as if each of the items had just had an event: how cart and page items enter a request."""

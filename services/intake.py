@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
@@ -22,9 +22,6 @@ from services.online import OnlineFeatures
 
 log = logging.getLogger("bentoml.kairos.intake")
 
-FUTURE = timedelta(minutes=5)
-"""How far a client's clock may be ahead."""
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 BATCH = 200
 """Events applied in one go: few enough that an answer's patience is looked at in time."""
 CATCH_UP_WITHIN_S = 5.0
@@ -79,15 +76,17 @@ class Intake:
         until = time.monotonic() + CATCH_UP_WITHIN_S
         async with self._applying:
             while time.monotonic() < until:
-                start = await asyncio.to_thread(self._log.position, FEATURES_CONSUMER)
-                events, position = await asyncio.to_thread(self._log.read, FEATURES_CONSUMER, BATCH, after=start)
+                place = await asyncio.to_thread(self._log.place, FEATURES_CONSUMER)
+                events, position = await asyncio.to_thread(
+                    self._log.read, FEATURES_CONSUMER, BATCH, after=place.position
+                )
                 if not events:
                     return True
                 try:
                     await self._apply(events)
                 except StoreDownError:
                     return False
-                await asyncio.to_thread(self._log.mark, FEATURES_CONSUMER, position, after=start)
+                await asyncio.to_thread(self._log.mark, FEATURES_CONSUMER, position, since=place)
                 if len(events) < BATCH:
                     return True
         return False
@@ -121,7 +120,7 @@ class Intake:
 def _check_times(request: EventsRequest, latest: datetime) -> None:
     errors: list[InitErrorDetails] = []
     for index, event in enumerate(request.events):
-        if event.timestamp is None or EARLIEST <= event.timestamp <= latest + FUTURE:
+        if event.timestamp is None or s.BEGINNING <= event.timestamp <= latest + s.CLOCK_SKEW:
             continue
         what = "is in the future" if event.timestamp > latest else "is before 1970"
         expected = f"expected a moment not later than now, which is {latest:%Y-%m-%dT%H:%M:%SZ}"

@@ -7,7 +7,7 @@ from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import MOMENT, RECENCY, USER, Feature, epoch_us
-from feature_repo.schema import CATEGORY, EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
+from feature_repo.schema import CATEGORY, EVENT_ID, EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 
 
 def history(history: Table) -> Table:
@@ -18,6 +18,7 @@ def history(history: Table) -> Table:
     """
     order = [ibis.desc(history[RECENCY])]
     return history.group_by(USER_ID, MOMENT).agg(
+        history_ids=history[EVENT_ID].collect(order_by=order),
         history_items=history[ITEM_ID].collect(order_by=order),
         history_types=history[EVENT_TYPE].collect(order_by=order),
         history_times=epoch_us(history[TIMESTAMP]).cast("float64").collect(order_by=order),
@@ -32,6 +33,7 @@ FEATURE = Feature(
     reads="history",
     compute=history,
     fields={
+        "history_ids": Array(String),
         "history_items": Array(String),
         "history_types": Array(String),
         "history_times": Array(Float64),

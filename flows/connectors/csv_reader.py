@@ -158,5 +158,5 @@ def _encoding_error(path: Path, form: CsvFormat) -> BrokenEncodingError:
             where, found = f"line {line}, byte {offset}", "the end in the middle of a character"
     return BrokenEncodingError(
         f"{path}: {where}: {found} isn't {form.encoding} text; "
-        f"save the file as UTF-8, or give its encoding to the connector, e.g. latin-1"
+        f"save the file as UTF-8, or name its encoding: --encoding latin-1"
     )

@@ -25,10 +25,11 @@ class EventLogConnector(Connector):
     def __init__(self, path: str | Path | None = None) -> None:
         self._log = EventLog(Path(path) if path else settings().event_log)
         self.source = "event log"
-        self._start = self._read_to = self._log.position(INGEST_CONSUMER)
+        self._start = self._log.place(INGEST_CONSUMER)
+        self._read_to = self._start.position
 
     def chunks(self, chunk_rows: int) -> Iterator[Chunk]:
-        first, self._read_to = 1, self._start
+        first, self._read_to = 1, self._start.position
         while True:
             events, position = self._log.read(INGEST_CONSUMER, chunk_rows, after=self._read_to)
             if not events:
@@ -39,4 +40,4 @@ class EventLogConnector(Connector):
 
     def committed(self) -> None:
         """Remember that what was read is in the lake. Without it the next run reads it again, and adds nothing."""
-        self._log.mark(INGEST_CONSUMER, self._read_to, after=self._start)
+        self._log.mark(INGEST_CONSUMER, self._read_to, since=self._start)

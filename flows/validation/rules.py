@@ -8,7 +8,7 @@ words.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import great_expectations.expectations as gxe
@@ -20,7 +20,6 @@ from feature_repo import schema as s
 from flows.connectors.base import BEHAVIOUR
 from flows.validation.typed import ISO, MILLISECONDS, NUMBERS, SECONDS, TIME_FORM, UNREADABLE, readable
 
-CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far ahead of ours a sender's clock may run."""
 LARGEST: Final = 1.7976931348623157e308
 """The largest finite number: infinity breaks a rule, it is no price."""
@@ -119,14 +118,14 @@ def _number_rules() -> list[Expectation]:
 
 
 def _not_future(now: datetime) -> Expectation:
-    latest = now + CLOCK_SKEW
+    latest = now + s.CLOCK_SKEW
     expected = f"timestamp at most {latest:%Y-%m-%d %H:%M:%S} UTC"
     return _between("timestamp_not_future", s.TIMESTAMP, None, pd.Timestamp(latest).as_unit("us"), expected)
 
 
 def _from_1970() -> Expectation:
     # What comes before is a broken clock or a zero, and the libraries behind know no year 1.
-    first = pd.Timestamp("1970-01-02", tz="UTC").as_unit("us")
+    first = pd.Timestamp(s.BEGINNING).as_unit("us")
     return _between("timestamp_from_1970", s.TIMESTAMP, first, None, "timestamp of 1970 or later")
 
 

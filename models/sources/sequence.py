@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -140,7 +141,8 @@ class Sequence:
                     devices=1,
                     precision=precision(),
                     logger=self._logger or False,
-                    enable_checkpointing=False,
+                    callbacks=self._checkpoints(now),
+                    enable_checkpointing=self._logger is not None,
                     enable_progress_bar=False,
                     enable_model_summary=False,
                     gradient_clip_val=1.0,
@@ -153,6 +155,13 @@ class Sequence:
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
         return self
+
+    def _checkpoints(self, now: float) -> list[Callback]:
+        """The weights after each fit, under the run's folder, by the cut that they were fitted for."""
+        if self._logger is None or self._logger.save_dir is None:
+            return []
+        folder = Path(self._logger.save_dir) / "checkpoints"
+        return [ModelCheckpoint(folder, f"sequence-{int(now)}", save_weights_only=True, enable_version_counter=False)]
 
     def _warm_start(self, events: Interactions, now: float) -> None:
         assert self.encoder is not None

@@ -32,7 +32,15 @@ def test_late_events_are_taken_in(features: Features, fill: FillLake) -> None:
     features.compute([NOW])
     features.apply()
     assert features.users_at(["u"], NOW).loc["u"].events_7d == 2
-    assert len(list((features.settings.features / "user_activity").iterdir())) == 1
+    assert len(list((features.settings.features / "user_activity").glob("*.parquet"))) == 1
+
+
+def test_a_snapshot_killed_before_its_digest_is_computed_again(features: Features, fill: FillLake) -> None:
+    fill([event("u", "a", NOW - DAY)])
+    features.compute([NOW])
+    for digest in (features.settings.features / "session").glob("*.digest"):
+        digest.unlink()
+    assert features.compute([NOW])["session"] == 1
 
 
 def test_newer_events_leave_older_snapshots_alone(features: Features, fill: FillLake) -> None:

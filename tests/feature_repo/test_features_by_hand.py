@@ -53,6 +53,12 @@ def test_user_items_are_ordered_by_decayed_weight(known: Features) -> None:
     assert row.own_last_purchase_at[2] != row.own_last_purchase_at[2]  # never bought: NaN
 
 
+def test_what_was_taken(known: Features) -> None:
+    row = known.users_at(["u"], NOW).loc["u"]
+    assert list(row.seen_items) == ["a", "b", "c"]
+    assert list(row.bought_items) == ["a", "b"]
+
+
 def test_session_is_newest_last_and_without_impressions(known: Features) -> None:
     row = known.users_at(["u"], NOW).loc["u"]
     assert list(row.session_items) == ["a", "b", "a", "c"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -102,6 +103,27 @@ def test_the_same_event_again_changes_nothing(stream: StreamPath, features: Feat
     assert session_of(features, "u") == ["a", "c"]
     [newest] = features.online_rows("history", "user_id", ["u"])["history_times"]
     assert newest[-1] == at.timestamp() * 1e6
+
+
+def test_two_events_that_look_alike_are_two(stream: StreamPath, features: Features) -> None:
+    for name in ("first", "second"):
+        twin = Event(event_id=name, user_id="u", item_id="c", event_type="view", timestamp=NOW)
+        stream.apply([twin], NOW)
+    assert session_of(features, "u") == ["a", "c", "c"]
+
+
+def test_a_purchase_without_value_is_worth_price_times_quantity(stream: StreamPath, features: Features) -> None:
+    stream.apply([event("u", "c", NOW, price=2.5, quantity=3)], NOW)
+    assert features.online_rows("user_activity", "user_id", ["u"]).loc["u", "spend_7d"] == 4.0 + 7.5
+
+
+def test_hours_are_utc_wherever_it_runs(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    zone = StreamPath(features)._db.sql("SELECT current_setting('TimeZone')").fetchall()
+    monkeypatch.undo()
+    time.tzset()
+    assert zone == [("UTC",)]
 
 
 def test_a_late_event_takes_its_place(stream: StreamPath, features: Features) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.pipeline import PipelineReport, pipeline_flow
+from flows.demo import COMPLETE_JOURNEY, run_demo
+from flows.pipeline import PipelineReport
 from infra.settings import Settings, settings
 
 HOUSEHOLDS = 80
@@ -30,5 +31,5 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def pipeline(slice_home: Settings) -> PipelineReport:
-    """The whole pipeline, once, on the first households of the real data."""
-    return pipeline_flow("complete-journey", {"households": HOUSEHOLDS})
+    """The whole pipeline, once, as the demo runs it, on the first households of the real data."""
+    return run_demo(slice_home, COMPLETE_JOURNEY, {"households": HOUSEHOLDS})

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_leaderboard(trained: Recommender, world) -> None:
     assert set(report) == {"own", "neighbours", "als", "sequence", "popularity", "ranker", "hybrid"}
     for figures in report.values():
         for view in ("all", "novel"):
-            assert set(figures[view]) == {"ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty"}
+            assert set(figures[view]) == {"users", "ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty"}
             assert all(f["low"] <= f["value"] <= f["high"] for f in figures[view].values())
     assert report["own"]["novel"]["hr@10"]["value"] == 0.0
     assert report["hybrid"]["novel"]["ndcg@10"]["value"] > 2 * report["popularity"]["novel"]["ndcg@10"]["value"]
@@ -138,3 +139,10 @@ def test_truth_is_cut_at_its_ends() -> None:
     events = pd.DataFrame({"user_id": "u", "item_id": ["a", "b", "c"], "event_type": PURCHASE, "timestamp": times})
     assert items_of(events, PURCHASE, 10, 30, {"a", "b", "c"}) == {"u": {"a", "b"}}
     assert items_of(events, PURCHASE, 10, 31, {"c"}) == {"u": {"c"}}
+
+
+def test_novel_knows_what_was_bought_beyond_the_own_items(trained: Recommender, world) -> None:
+    state = world.states(world.end)[0]
+    best = ids(trained.recommend([state], 5, novel_only=True)[0])
+    more = replace(state, seen_items=tuple(best), bought_items=tuple(best))
+    assert not set(ids(trained.recommend([more], 5, novel_only=True)[0])) & set(best)

@@ -1,0 +1,28 @@
+"""What a user already took: by these ids, and nothing else, an item is told to be new to the user."""
+
+from __future__ import annotations
+
+from feast.types import Array, String
+from ibis.expr.types import Table
+
+from feature_repo.feature import MOMENT, USER, Feature
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, USER_ID
+
+
+def user_taken(history: Table) -> Table:
+    """The different items of the user's history: all of them, and those bought; in the order of their ids."""
+    items = history.group_by(USER_ID, MOMENT, ITEM_ID).agg(bought=(history[EVENT_TYPE] == PURCHASE).any())
+    return items.group_by(USER_ID, MOMENT).agg(
+        seen_items=items[ITEM_ID].collect(order_by=items[ITEM_ID]),
+        bought_items=items[ITEM_ID].collect(where=items["bought"], order_by=items[ITEM_ID]),
+    )
+
+
+FEATURE = Feature(
+    name="user_taken",
+    entity=USER,
+    reads="history",
+    compute=user_taken,
+    fields={"seen_items": Array(String), "bought_items": Array(String)},
+    description="The ids of all items that the user had to do with, and of those bought",
+)
