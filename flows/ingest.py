@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from flows.connectors.base import Connector
 from flows.lake_writer import Committed, commit_batch, lake_lock
@@ -48,11 +47,6 @@ class IngestReport:
     newest_event: datetime | None = None
     data_docs: Path = Path()
     seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for reports and for a flow's return value."""
-        newest = self.newest_event.isoformat() if self.newest_event else None
-        return asdict(self) | {"newest_event": newest, "data_docs": str(self.data_docs)}
 
 
 def new_batch_id(now: datetime) -> str:

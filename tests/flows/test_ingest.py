@@ -189,12 +189,6 @@ def test_parquet_and_csv_of_the_same_events_are_the_same_events(settings: Settin
     assert (report.accepted, report.already_known) == (0, 100)
 
 
-def test_report_is_json(settings: Settings, tmp_path: Path) -> None:
-    report = run(csv(tmp_path / "e.csv", range(10)), settings).as_json()
-    assert report["newest_event"] == "2017-01-01T11:53:35+00:00"
-    assert report["read"] == 10
-
-
 def test_only_a_valid_row_makes_the_next_one_a_copy(settings: Settings, tmp_path: Path) -> None:
     same = "u,i,click,1483271606"
     source = tmp_path / "e.csv"
