@@ -20,6 +20,7 @@ from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from flows.measure import machine
 from flows.pipeline import LIBRARIES, write_report
+from flows.quiet import quiet_exit
 from flows.serving import clock_start
 from infra.settings import settings
 from models import bundle, registry
@@ -106,4 +107,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_exit()
     main()
