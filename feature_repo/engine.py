@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,8 +31,6 @@ def compute(
     features: Iterable[Feature],
     moments: Sequence[datetime],
     into: Path,
-    *,
-    on_progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Write the snapshots of `features` at `moments` under `into/<feature>/`; skip those that are up to date.
 
@@ -66,7 +64,6 @@ def compute(
                 path = snapshot(into, feature.name, moment)
                 written[feature.name] += _write(con, feature.expression(at_moment[feature.reads]), path, digest)
             con.disconnect()
-        on_progress(f"features as of {moment:%Y-%m-%d %H:%M}")
     return written
 
 

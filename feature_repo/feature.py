@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, Literal
 
 from feast import Entity, FeatureView, Field, FileSource, ValueType
@@ -59,7 +58,6 @@ class Feature:
     compute: Callable[[Table], Table]
     fields: Mapping[str, FeastType]
     description: str
-    ttl: timedelta | None = None
     trained_on: bool = True
     """False: no model learns from it, so only the newest moment is computed."""
 
@@ -83,7 +81,6 @@ class Feature:
             entities=[self.entity],
             schema=[Field(name=name, dtype=dtype) for name, dtype in self.fields.items()],
             source=FileSource(name=f"{self.name}_snapshots", path=path, timestamp_field=MOMENT),
-            ttl=self.ttl,
             online=True,
             description=self.description,
         )

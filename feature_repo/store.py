@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -91,15 +91,13 @@ class Features:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def compute(
-        self, moments: Sequence[datetime], *, on_progress: Callable[[str], None] = lambda _: None
-    ) -> dict[str, int]:
+    def compute(self, moments: Sequence[datetime]) -> dict[str, int]:
         """Write the features' snapshots as of `moments`; those already written are kept.
 
         Returns:
             New rows per feature.
         """
-        return engine.compute(self.lake, discover().values(), moments, self.settings.features, on_progress=on_progress)
+        return engine.compute(self.lake, discover().values(), moments, self.settings.features)
 
     def apply(self) -> list[str]:
         """Register entities, views and services with Feast; idempotent.

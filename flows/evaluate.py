@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 from prefect import flow, task
@@ -11,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 
 from feature_repo.store import Features
 from flows.features import data_timeline
+from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
 from flows.timeline import just_before
@@ -43,11 +42,7 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)
     states = [state for state in states_at(features, events, cuts.cut) if state.user_id in truth]
     board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
-    path = evaluation_path(config, tag)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(board, indent=1))
-    os.replace(partial, path)
+    write_json(evaluation_path(config, tag), board)
     return board
 
 

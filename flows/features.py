@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.naming import run_name
 from flows.timeline import Timeline, timeline
@@ -31,15 +31,13 @@ def data_timeline(config: Settings) -> Timeline:
     Raises:
         EmptyLakeError: it holds none.
     """
-    summary = Features.open(config).lake.summary()
+    summary = Lake(config.lake).summary()
     return timeline(summary["first"], summary["newest"], config)  # type: ignore[arg-type]
 
 
-def compute_snapshots(
-    config: Settings, cuts: Timeline, on_progress: Callable[[str], None] = lambda _: None
-) -> dict[str, int]:
+def compute_snapshots(config: Settings, cuts: Timeline) -> dict[str, int]:
     """Write the snapshots that are missing; returns new rows per feature."""
-    return Features.open(config).compute(cuts.moments, on_progress=on_progress)
+    return Features.open(config).compute(cuts.moments)
 
 
 def apply_definitions(config: Settings) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from flows.evaluate import evaluate_flow
 from flows.features import FeatureReport, features_flow
 from flows.ingest import IngestReport
 from flows.ingest_flow import ingest_flow
+from flows.json_file import write_json
 from flows.leaderboard import Leaderboard
 from flows.measure import Measure, machine
 from flows.naming import run_name
@@ -93,8 +92,5 @@ def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
 def write_report(content: dict[str, Any], config: Settings, name: str) -> Path:
     """Write `reports/NAME.json`, whole or not at all; returns its path."""
     path = config.reports / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2))
-    os.replace(partial, path)
+    write_json(path, content)
     return path

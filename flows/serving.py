@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -86,11 +87,10 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServeError(f"the service ended with code {process.returncode}; its log above says why")
-        try:
+        with suppress(httpx.HTTPError):
             if httpx.get(f"{url}/readyz", timeout=2).is_success:
                 return process, url
-        except httpx.HTTPError:
-            time.sleep(0.2)
+        time.sleep(0.2)
     process.terminate()
     raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")
 

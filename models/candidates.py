@@ -44,7 +44,6 @@ def generate(
     *,
     allowed: Mask | None = None,
     excluded: Mask | None = None,
-    wanted: Ints | None = None,
 ) -> Candidates:
     """The union of every source's best.
 
@@ -54,7 +53,6 @@ def generate(
         config: how many.
         allowed: [n_items] items that may be recommended at all; None for all.
         excluded: [B, n_items] items that may not be recommended to that user; None for none.
-        wanted: [B, W] items that become candidates whatever the sources say (training's positives), 0 where padded.
     """
     dense = {name: source.scores(batch) for name, source in sources.items()}
     n_items = next(iter(dense.values())).shape[1]
@@ -69,8 +67,7 @@ def generate(
             best[name] = _best_own(batch, np.where(own_allowed, own, NOTHING), config.own)
         else:
             best[name] = top_k(np.where(barred, NOTHING, scores), config.new)[0]
-    proposals = [*best.values()] + ([wanted] if wanted is not None else [])
-    items = _union(np.concatenate(proposals, axis=1))
+    items = _union(np.concatenate([*best.values()], axis=1))
     inside = items > 0
     picked = {
         name: np.where(inside, np.take_along_axis(scores, items, axis=1), NOTHING) for name, scores in dense.items()
