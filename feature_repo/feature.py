@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, Literal
 
 from feast import Entity, FeatureView, Field, FileSource, ValueType
@@ -44,6 +45,18 @@ def epoch_us(time: TimestampColumn) -> IntegerColumn:
     return time.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + time.microsecond()
 
 
+@dataclass(frozen=True)
+class Expect:
+    """What a column's values should look like. Checked whenever a run computes the feature."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    null_share: float = 1.0
+    """At most this share of the rows may be null."""
+    drift: float | None = None
+    """Most that the distribution may have moved since the last accepted run; None: it may move freely."""
+
+
 @dataclass(frozen=True, eq=False)
 class Feature:
     """One feature view: what it reads, what it computes, what it serves.
@@ -60,6 +73,10 @@ class Feature:
     description: str
     trained_on: bool = True
     """False: no model learns from it, so only the newest moment is computed."""
+    ttl: timedelta | None = None
+    """How long a value holds. An older one counts as unknown, in training and in service alike; None: for ever."""
+    expects: Mapping[str, Expect] = field(default_factory=dict)
+    """What the values of its fields should look like; a list field is looked at value by value."""
 
     @property
     def columns(self) -> list[str]:
@@ -81,6 +98,7 @@ class Feature:
             entities=[self.entity],
             schema=[Field(name=name, dtype=dtype) for name, dtype in self.fields.items()],
             source=FileSource(name=f"{self.name}_snapshots", path=path, timestamp_field=MOMENT),
+            ttl=self.ttl,
             online=True,
             description=self.description,
         )

@@ -77,6 +77,14 @@ class Lake:
             for m in moments
         ]
 
+    def batches_until(self, moment: datetime) -> list[str]:
+        """Ids of the batches that brought events not later than the moment."""
+        query = (
+            f"SELECT DISTINCT {s.BATCH_ID} FROM {self._all_events} "
+            f"WHERE {s.TIMESTAMP} <= '{moment}' AND {s.BATCH_ID} IS NOT NULL ORDER BY 1"
+        )
+        return [str(row[0]) for row in duckdb.sql(query).fetchall()]
+
     def fingerprint(self) -> str:
         """Changes when the items or the users do."""
         query = "SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{}') t"

@@ -20,9 +20,10 @@ from feast.errors import FeatureServiceNotFoundException
 from feast.infra.provider import get_provider
 from feast.repo_config import RepoConfig
 
-from feature_repo import engine
 from feature_repo import schema as s
+from feature_repo import snapshots
 from feature_repo.definitions import ITEM_SERVICE, USER_SERVICE, definitions
+from feature_repo.engines.duckdb import DuckDBEngine
 from feature_repo.errors import NotMaterializedError, RowsLostError
 from feature_repo.feature import HOUR_OF_WEEK, MOMENT
 from feature_repo.features import discover
@@ -97,7 +98,9 @@ class Features:
         Returns:
             New rows per feature.
         """
-        return engine.compute(self.lake, discover().values(), moments, self.settings.features)
+        return snapshots.compute(
+            DuckDBEngine(self.lake), self.lake, discover().values(), moments, self.settings.features
+        )
 
     def apply(self) -> list[str]:
         """Register entities, views and services with Feast; idempotent.

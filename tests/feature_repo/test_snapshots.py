@@ -1,4 +1,4 @@
-"""The batch engine: what is up to date is left alone, what is not is computed anew, nothing is half-written."""
+"""Snapshots: what is up to date is left alone, what is not is computed anew, nothing is half-written."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def test_late_events_are_taken_in(features: Features, fill: FillLake) -> None:
     assert len(list((features.settings.features / "user_activity").glob("*.parquet"))) == 1
 
 
-def test_a_snapshot_killed_before_its_digest_is_computed_again(features: Features, fill: FillLake) -> None:
+def test_a_snapshot_killed_before_its_manifest_is_computed_again(features: Features, fill: FillLake) -> None:
     fill([event("u", "a", NOW - DAY)])
     features.compute([NOW])
-    for digest in (features.settings.features / "session").glob("*.digest"):
-        digest.unlink()
+    for manifest in (features.settings.features / "session").glob("*.json"):
+        manifest.unlink()
     assert features.compute([NOW])["session"] == 1
 
 
