@@ -39,6 +39,8 @@ EVENT_WEIGHTS: Final[dict[str, float]] = {
 }  # fmt: skip
 """How much an event of each type says about liking the item; an impression alone says nothing."""
 EVENT_TYPES: Final = tuple(EVENT_WEIGHTS)
+TELLING_TYPES: Final = tuple(kind for kind, weight in EVENT_WEIGHTS.items() if weight)
+"""The types that features know; an impression is our doing, not the user's."""
 
 BEHAVIOURS: Final = {"browse": VIEW, "click": CLICK, "cart": CART, "purchase": PURCHASE}
 """The short form's `behavior` column and what each value becomes."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import MOMENT, RECENCY, USER, Feature, epoch_us
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import CATEGORY, EVENT_ID, EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 
 
@@ -16,15 +16,15 @@ def history(history: Table) -> Table:
 
     An unknown category is the empty string and an unknown value NaN, as lists in Feast hold no nulls.
     """
-    order = [ibis.desc(history[RECENCY])]
-    return history.group_by(USER_ID, MOMENT).agg(
-        history_ids=history[EVENT_ID].collect(order_by=order),
-        history_items=history[ITEM_ID].collect(order_by=order),
-        history_types=history[EVENT_TYPE].collect(order_by=order),
-        history_times=epoch_us(history[TIMESTAMP]).cast("float64").collect(order_by=order),
-        history_values=history[VALUE].fill_null(float("nan")).collect(order_by=order),
-        history_categories=history[CATEGORY].fill_null("").collect(order_by=order),
-    )
+    columns = {
+        "history_ids": history[EVENT_ID],
+        "history_items": history[ITEM_ID],
+        "history_types": history[EVENT_TYPE],
+        "history_times": epoch_us(history[TIMESTAMP]).cast("float64"),
+        "history_values": history[VALUE].fill_null(float("nan")),
+        "history_categories": history[CATEGORY].fill_null(""),
+    }
+    return parallel_lists(history, [USER_ID, MOMENT], -history[RECENCY], columns)
 
 
 FEATURE = Feature(

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import MOMENT, RECENCY, USER, Feature
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, SESSION_EVENTS, TIMESTAMP, USER_ID
 
 
 def session(history: Table) -> Table:
     """Parallel lists of the last `SESSION_EVENTS` events, newest last; times in epoch seconds."""
     newest = history.filter(history[RECENCY] < SESSION_EVENTS)
-    order = [ibis.desc(newest[RECENCY])]
-    return newest.group_by(USER_ID, MOMENT).agg(
-        session_items=newest[ITEM_ID].collect(order_by=order),
-        session_types=newest[EVENT_TYPE].collect(order_by=order),
-        session_times=newest[TIMESTAMP].epoch_seconds().cast("float64").collect(order_by=order),
-    )
+    columns = {
+        "session_items": newest[ITEM_ID],
+        "session_types": newest[EVENT_TYPE],
+        "session_times": newest[TIMESTAMP].epoch_seconds().cast("float64"),
+    }
+    return parallel_lists(newest, [USER_ID, MOMENT], -newest[RECENCY], columns)
 
 
 FEATURE = Feature(

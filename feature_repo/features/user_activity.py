@@ -6,7 +6,8 @@ from feast.types import Float64
 from ibis.expr.types import Table, Value
 
 from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
+from feature_repo.lists import distinct_count
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
 
 
 def user_activity(history: Table) -> Table:
@@ -18,7 +19,7 @@ def user_activity(history: Table) -> Table:
     bought = history[EVENT_TYPE] == PURCHASE
     second = history[TIMESTAMP].epoch_seconds().cast("float64")
     day = (history[TIMESTAMP].epoch_seconds() / 86_400).floor()
-    days = day.nunique(where=bought)
+    days = distinct_count(day, where=bought)
     measures: dict[str, Value] = {}
     for window in WINDOWS_DAYS:
         inside = history[AGE_DAYS] < window
@@ -26,13 +27,13 @@ def user_activity(history: Table) -> Table:
             f"events_{window}d": inside.sum(),
             f"purchases_{window}d": (inside & bought).sum(),
             f"spend_{window}d": history[VALUE].sum(where=inside & bought).fill_null(0.0),
-            f"items_{window}d": history[ITEM_ID].nunique(where=inside & bought),
+            f"items_{window}d": distinct_count(history[ITEM_ID], where=inside & bought),
         }
     measures |= {
-        "baskets_90d": history[TIMESTAMP].nunique(where=bought & (history[AGE_DAYS] < 90)),
+        "baskets_90d": distinct_count(history[TIMESTAMP], where=bought & (history[AGE_DAYS] < 90)),
         "purchase_gap_days": (day.max(where=bought) - day.min(where=bought)) / (days - 1).nullif(0),
         "last_event_at": second.max(),
-        "last_purchase_at": second.max(where=bought),
+        **{f"last_{kind}_at": second.max(where=history[EVENT_TYPE] == kind) for kind in TELLING_TYPES},
     }
     return history.group_by(USER_ID, MOMENT).agg(**{name: m.cast("float64") for name, m in measures.items()})
 
@@ -47,7 +48,7 @@ FEATURE = Feature(
         "baskets_90d": Float64,
         "purchase_gap_days": Float64,
         "last_event_at": Float64,
-        "last_purchase_at": Float64,
+        **{f"last_{kind}_at": Float64 for kind in TELLING_TYPES},
     },
-    description="Counts, spend and distinct items over 7, 30 and 90 days; recency; gap between purchases",
+    description="Counts, spend and distinct items over 7, 30 and 90 days; recency of each event type; gap between purchases",
 )

@@ -7,6 +7,7 @@ from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import CATEGORY, EVENT_TYPE, EVENT_WEIGHTS, HALF_LIVES_DAYS, USER_ID
 
 CATEGORIES = 50
@@ -26,10 +27,8 @@ def user_affinity(history: Table) -> Table:
         rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order),
     )
     shares = shares.filter(shares["rank"] < CATEGORIES, shares["share"].notnull())
-    return shares.group_by(USER_ID, MOMENT).agg(
-        categories=shares[CATEGORY].collect(order_by=shares["rank"]),
-        category_shares=shares["share"].collect(order_by=shares["rank"]),
-    )
+    columns = {"categories": shares[CATEGORY], "category_shares": shares["share"]}
+    return parallel_lists(shares, [USER_ID, MOMENT], shares["rank"], columns)
 
 
 FEATURE = Feature(

@@ -7,6 +7,7 @@ from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import (
     EVENT_TYPE,
     EVENT_WEIGHTS,
@@ -39,8 +40,7 @@ def user_items(history: Table) -> Table:
     order = [ibis.desc(items["own_decayed"]), items[ITEM_ID]]
     items = items.mutate(rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order))
     items = items.filter(items["rank"] < OWN_ITEMS).rename(own_items=ITEM_ID)
-    lists = {name: items[name].collect(order_by=items["rank"]) for name in FIELDS}
-    return items.group_by(USER_ID, MOMENT).agg(**lists)
+    return parallel_lists(items, [USER_ID, MOMENT], items["rank"], {name: items[name] for name in FIELDS})
 
 
 FIELDS = {

@@ -1,0 +1,54 @@
+"""How regularly a user comes back to a category: the purchase cycle of each."""
+
+from __future__ import annotations
+
+import ibis
+from feast.types import Array, Float64, String
+from ibis.expr.types import Table
+
+from feature_repo.feature import MOMENT, USER, Feature
+from feature_repo.lists import distinct_count, parallel_lists
+from feature_repo.schema import CATEGORY, EVENT_TYPE, PURCHASE, TIMESTAMP, USER_ID
+
+CATEGORIES = 50
+"""Kept per user: those bought on most days."""
+FIELDS = {
+    "cycle_categories": Array(String),
+    "cycle_days": Array(Float64),
+    "cycle_gap_days": Array(Float64),
+    "cycle_last_at": Array(Float64),
+}
+
+
+def user_cycles(history: Table) -> Table:
+    """Parallel lists over the categories bought on at least two days: on how many, the mean gap between them in
+    days, and the last purchase in epoch seconds. The gap telescopes: (last day - first day) / (days - 1).
+
+    A category is due when the time since its last purchase comes near its gap.
+    """
+    bought = history.filter(history[EVENT_TYPE] == PURCHASE, history[CATEGORY].notnull())
+    second = bought[TIMESTAMP].epoch_seconds().cast("float64")
+    day = (second / 86_400).floor().cast("float64")
+    cycles = bought.group_by(USER_ID, MOMENT, CATEGORY).agg(
+        cycle_days=distinct_count(day).cast("float64"),
+        span=day.max() - day.min(),
+        cycle_last_at=second.max(),
+    )
+    cycles = cycles.filter(cycles["cycle_days"] > 1)
+    order = [ibis.desc(cycles["cycle_days"]), cycles[CATEGORY]]
+    cycles = cycles.mutate(
+        cycle_gap_days=cycles["span"] / (cycles["cycle_days"] - 1),
+        rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order),
+    )
+    cycles = cycles.filter(cycles["rank"] < CATEGORIES).rename(cycle_categories=CATEGORY)
+    return parallel_lists(cycles, [USER_ID, MOMENT], cycles["rank"], {name: cycles[name] for name in FIELDS})
+
+
+FEATURE = Feature(
+    name="user_cycles",
+    entity=USER,
+    reads="history",
+    compute=user_cycles,
+    fields=FIELDS,
+    description="Purchase cycle of each category that the user bought on more than one day",
+)

@@ -1,0 +1,37 @@
+"""Several columns of a group as parallel lists: how one row of Feast carries many things in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ibis
+from ibis.expr.types import ArrayValue, BooleanValue, Column, IntegerColumn, IntegerValue, Table
+
+_ORDER = "position"
+
+
+def parallel_lists(rows: Table, by: Sequence[str], order: IntegerColumn, columns: Mapping[str, Column]) -> Table:
+    """One row per group of `by`, every column a list of the group's values in ascending `order`.
+
+    The rows are collected as one list of structs that is sorted once, as Spark has no ordered aggregate, and
+    DuckDB would sort for each list anew. Values must not be null: lists in Feast hold none.
+    """
+    together = ibis.struct({_ORDER: order, **columns})
+    grouped = rows.group_by(*by).agg(together=together.collect().sort())
+    return grouped.select(*by, **{name: _field(grouped["together"], name) for name in columns})
+
+
+def distinct_values(values: Column, where: BooleanValue | None = None) -> ArrayValue:
+    """The different values of a group, sorted; an empty list where there are none."""
+    found = values.collect(where=where).unique().sort()
+    return found.coalesce(ibis.literal([], type=found.type()))
+
+
+def distinct_count(values: Column, where: BooleanValue | None = None) -> IntegerValue:
+    """How many different values a group has. By way of a list, as DuckDB sets up a hash table for each
+    `count(distinct)`, which costs more than all else when an event's one user is computed."""
+    return values.collect(where=where).unique().length().fill_null(0)
+
+
+def _field(structs: ArrayValue, name: str) -> ArrayValue:
+    return structs.map(lambda struct: struct[name])
