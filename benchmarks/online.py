@@ -61,11 +61,11 @@ def main() -> None:
 
     states = [UserState.from_row(u, features.online_user(str(u), names, now), now.timestamp()) for u in users]
     database = sqlite3.connect(config.feast / "online.db")
-    tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE name LIKE '%user_activity'")]
-    keys = [row[0] for row in database.execute(f"SELECT DISTINCT entity_key FROM {tables[0]} LIMIT {REPEATS}")]
+    table = f"{config.project}_user_activity_rows"
+    keys = [row[0] for row in database.execute(f"SELECT entity_key FROM {table} LIMIT {REPEATS}")]
 
     def floor(i: int) -> list[Any]:
-        query = f"SELECT feature_name, value FROM {tables[0]} WHERE entity_key = ?"
+        query = f"SELECT * FROM {table} WHERE entity_key = ?"
         return database.execute(query, (keys[i % len(keys)],)).fetchall()
 
     floor_ms, read_ms = timed_ms(floor), timed_ms(read)

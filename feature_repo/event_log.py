@@ -79,6 +79,14 @@ class EventLog:
             last = rows[-1][0] if rows else start
         return [Event.model_validate_json(body) for _, body in rows], last
 
+    def since(self, position: int, limit: int = 10_000) -> list[tuple[int, Event]]:
+        """The next events after a position, each with its own."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+            ).fetchall()
+        return [(at, Event.model_validate_json(body)) for at, body in rows]
+
     def mark(self, consumer: str, position: int, *, since: Place) -> None:
         """Remember that the consumer is done up to `position`, having begun at the place `since`.
 

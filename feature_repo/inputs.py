@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from feature_repo import schema as s
-from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY, epoch_us
+from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY, Input, epoch_us
 
 HISTORY_COLUMNS = (
     s.EVENT_ID,
@@ -60,3 +60,13 @@ def with_category(events: Table, items: Table, moment: ibis.Value) -> Table:
     current = known.select(s.ITEM_ID, s.CATEGORY, newest=newest)
     current = current.filter(current["newest"] == 0).drop("newest")
     return events.left_join(current, s.ITEM_ID).drop(f"{s.ITEM_ID}_right")
+
+
+def expressions() -> dict[Input, Table]:
+    """Every input over unbound tables `events`, `items` and `users`: what an engine cuts, without data."""
+    at = ibis.literal(s.BEGINNING).cast("timestamp('UTC', 6)")
+    items = ibis.table(ibis.Schema.from_pyarrow(s.ITEMS), name="items")
+    events = ibis.table(ibis.Schema.from_pyarrow(s.EVENTS), name="events").mutate(**{MOMENT: at})
+    events = with_category(events, items, at)
+    users = ibis.table(ibis.Schema.from_pyarrow(s.USERS), name="users")
+    return {"history": history(events), "events": past(events), "items": items, "users": users}

@@ -72,10 +72,8 @@ class Lake:
 
     def events_until(self, moments: Sequence[datetime]) -> list[int]:
         """How many events are not later than each moment. As the lake only grows, the count tells whether it has."""
-        return [
-            int(duckdb.sql(f"SELECT count(*) FROM {self._all_events} WHERE {s.TIMESTAMP} <= '{m}'").fetchall()[0][0])
-            for m in moments
-        ]
+        counts = [f"count(*) FILTER ({s.TIMESTAMP} <= '{m}')" for m in moments]
+        return list(duckdb.sql(f"SELECT {', '.join(counts)} FROM {self._all_events}").fetchall()[0]) if counts else []
 
     def batches_until(self, moment: datetime) -> list[str]:
         """Ids of the batches that brought events not later than the moment."""
@@ -85,10 +83,14 @@ class Lake:
         )
         return [str(row[0]) for row in duckdb.sql(query).fetchall()]
 
-    def fingerprint(self) -> str:
-        """Changes when the items or the users do."""
-        query = "SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{}') t"
-        return str([duckdb.sql(query.format(_quoted(str(path)))).fetchall() for path in (self.items, self.users)])
+    def fingerprints(self, table: Path, moments: Sequence[datetime | None]) -> list[str]:
+        """For each moment what changes when the rows of `items` or `users` do that are not later; None: all rows."""
+        prints = [
+            f"concat_ws(' ', count(*) FILTER ({rows}), bit_xor(hash(t)) FILTER ({rows}))"
+            for rows in (f"{s.TIMESTAMP} <= '{m}'" if m else "true" for m in moments)
+        ]
+        source = f"read_parquet('{_quoted(str(table))}') t"
+        return list(duckdb.sql(f"SELECT {', '.join(prints)} FROM {source}").fetchall()[0]) if prints else []
 
 
 def _quoted(path: str) -> str:

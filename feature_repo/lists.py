@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import ibis
 from ibis.expr.types import ArrayValue, BooleanValue, Column, IntegerColumn, IntegerValue, Table
 
+TIE_DIGITS: Final = 9
+"""Round a sum of floats to these when ordering by it. Engines add up in different orders, so the last digits of equal
+sums differ, and would decide where the next criterion should."""
 _ORDER = "position"
 
 
@@ -21,9 +25,9 @@ def parallel_lists(rows: Table, by: Sequence[str], order: IntegerColumn, columns
     return grouped.select(*by, **{name: _field(grouped["together"], name) for name in columns})
 
 
-def distinct_values(values: Column, where: BooleanValue | None = None) -> ArrayValue:
-    """The different values of a group, sorted; an empty list where there are none."""
-    found = values.collect(where=where).unique().sort()
+def sorted_values(values: Column, where: BooleanValue | None = None) -> ArrayValue:
+    """The values of a group, sorted; an empty list where there are none."""
+    found = values.collect(where=where).sort()
     return found.coalesce(ibis.literal([], type=found.type()))
 
 

@@ -25,13 +25,20 @@ class Manifest:
     computed_at: datetime
     batches: list[str]
     """Ids of the ingested batches with events up to the moment."""
+    code: str = ""
+    """Digest of the code alone: snapshots of one feature are read together only if it is the same."""
+    backfilled: bool = False
+    """A backfill asked for the moment: it is kept, and kept up to date."""
 
     def save(self, snapshot: Path) -> None:
         """Write beside the snapshot, whole or not at all."""
         file = snapshot.with_suffix(".json")
         partial = file.with_suffix(".json.partial")
-        partial.write_text(json.dumps(asdict(self), default=datetime.isoformat))
-        os.replace(partial, file)
+        try:
+            partial.write_text(json.dumps(asdict(self), default=datetime.isoformat))
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def of(cls, snapshot: Path) -> Manifest | None:

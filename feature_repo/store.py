@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import logging
-import sqlite3
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, redirect_stdout
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from io import StringIO
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import yaml
 from feast import FeatureStore, FeatureView, FileSource
 from feast.errors import FeatureServiceNotFoundException
 from feast.infra.provider import get_provider
-from feast.repo_config import RepoConfig
 
 from feature_repo import schema as s
 from feature_repo import snapshots
+from feature_repo.backends import open_feast
 from feature_repo.definitions import ITEM_SERVICE, USER_SERVICE, definitions
-from feature_repo.engines.duckdb import DuckDBEngine
+from feature_repo.engines.choice import engine_of
 from feature_repo.errors import NotMaterializedError, RowsLostError
+from feature_repo.evolution import Change
 from feature_repo.feature import HOUR_OF_WEEK, MOMENT
 from feature_repo.features import discover
 from feature_repo.lake import Lake
+from feature_repo.online import OnlineRow, online_row
+from feature_repo.registry import one_registry_writer, register, registry_changes
+from feature_repo.request_time import HOLIDAYS_IN, REQUEST_AT
 from infra.settings import Settings
 
-REQUEST_AT = "request_at"
 EVENT_COLUMNS = (s.USER_ID, s.ITEM_ID, s.EVENT_TYPE, s.QUANTITY, s.PRICE, s.VALUE)
 
-# Feast logs every view that it materialises, and it and Ibis warn about what Kairos does on purpose.
-logging.getLogger("feast").setLevel(logging.ERROR)
+# Feast and Ibis warn about what Kairos does on purpose.
 warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")
 warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
 
@@ -42,37 +43,6 @@ warnings.filterwarnings("ignore", message="fetch_arrow_table", category=Deprecat
 def hour_of_week(at: float) -> int:
     """Hour of the week of an epoch second; 0 is Monday 00:00 UTC."""
     return int((at - 345_600.0) % 604_800.0 // 3_600.0)
-
-
-def open_feast(settings: Settings) -> FeatureStore:
-    """Feast on the backends that the settings name."""
-    settings.feast.mkdir(parents=True, exist_ok=True)
-    if settings.online_store == "redis":
-        online: dict[str, Any] = {"type": "redis", "connection_string": settings.redis_url}
-    else:
-        online = {"type": "sqlite", "path": str(settings.feast / "online.db")}
-        with closing(sqlite3.connect(online["path"])) as database:
-            # Kept by the file: requests read on while a materialisation writes, and a commit is one write.
-            database.execute("PRAGMA journal_mode=WAL")
-    # thread: the registry is refreshed beside the requests, never within one.
-    registry: dict[str, Any] = {
-        "path": settings.registry or str(settings.feast / "registry.db"),
-        "cache_ttl_seconds": 60,
-        "cache_mode": "thread",
-    }
-    if settings.registry and "://" in settings.registry:
-        registry["registry_type"] = "sql"
-    config = {
-        "project": settings.project,
-        "provider": "local",
-        "registry": registry,
-        "online_store": online,
-        "offline_store": {"type": "duckdb"},
-        "entity_key_serialization_version": 3,
-    }
-    # Lets the `feast` command line look at the same store: feast -f .kairos/feast/feature_store.yaml ...
-    (settings.feast / "feature_store.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return FeatureStore(config=RepoConfig(**config, repo_path=settings.feast))
 
 
 @dataclass(frozen=True)
@@ -92,32 +62,79 @@ class Features:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def compute(self, moments: Sequence[datetime]) -> dict[str, int]:
+    def compute(
+        self,
+        moments: Sequence[datetime],
+        *,
+        run: str = "",
+        only: Sequence[str] = (),
+        backfill: bool = False,
+        progress: snapshots.Progress = lambda done, total, feature, moment: None,
+    ) -> dict[str, int]:
         """Write the features' snapshots as of `moments`; those already written are kept.
+
+        Args:
+            run: of the flow that does this, for lineage.
+            only: names of features; empty: all.
+            backfill: keep the moments from now on, and keep them up to date.
+            progress: told after every snapshot.
 
         Returns:
             New rows per feature.
+
+        Raises:
+            EmptyLakeError: the lake holds no events.
+            FeatureFileError: a feature file is wrong.
+            FeaturesBusyError: another process is at it.
+            DiskFullError: there is no room for a snapshot; those before it are whole.
+            SparkError: the engine is Spark, and it cannot be started or failed.
         """
+        wanted = [feature for name, feature in discover().items() if not only or name in only]
+        root = self.settings.features
+        engine = engine_of(self.settings)
         return snapshots.compute(
-            DuckDBEngine(self.lake), self.lake, discover().values(), moments, self.settings.features
+            engine, self.lake, wanted, moments, root, run=run, backfill=backfill, progress=progress
         )
 
-    def apply(self) -> list[str]:
-        """Register entities, views and services with Feast; idempotent.
+    def missing(self, moments: Sequence[datetime]) -> list[snapshots.Missing]:
+        """The snapshots that `compute` would write."""
+        return snapshots.missing(self.lake, discover().values(), moments, self.settings.features)
+
+    def prune(self, moments: Sequence[datetime]) -> int:
+        """Remove snapshots that nothing asks for any more, see `snapshots.prune`; returns how many."""
+        return snapshots.prune(discover().values(), moments, self.settings.features)
+
+    def changes(self) -> list[Change]:
+        """What `apply` would change in Feast's registry."""
+        return registry_changes(self.feast, definitions(self.settings.features))
+
+    def apply(self, live: Mapping[str, Collection[str]] = MappingProxyType({})) -> list[str]:
+        """Register entities, views and services with Feast, and take out what no feature file makes any more;
+        idempotent, whole or not at all.
+
+        Args:
+            live: bundle in service -> features that it reads, as `view:feature`.
 
         Returns:
             The views' names.
+
+        Raises:
+            LiveFeatureError: a bundle in service reads what would go; nothing was changed.
+            FeatureFileError: a feature file is wrong.
+            FeaturesBusyError: another process writes the registry.
         """
         objects = definitions(self.settings.features)
-        self.feast.apply(objects)
-        self.feast.refresh_registry()
+        register(self.feast, self.settings, objects, live)
         return [o.name for o in objects if isinstance(o, FeatureView)]
 
     def materialize(self, until: datetime) -> None:
         """Bring the newest row of every entity, as of `until`, into the online store."""
-        # From the beginning: an entity silent for long still has its newest row.
-        with redirect_stdout(StringIO()):  # Feast prints a heading per view
-            self.feast.materialize(start_date=s.BEGINNING, end_date=until + timedelta(microseconds=1))
+        # Feast notes in the registry what it has materialised: with an old copy it would undo somebody's apply.
+        with one_registry_writer(self.feast, self.settings):
+            self.feast.refresh_registry()
+            # From the beginning: an entity silent for long still has its newest row.
+            with redirect_stdout(StringIO()):  # Feast prints a heading per view
+                self.feast.materialize(start_date=s.BEGINNING, end_date=until + timedelta(microseconds=1))
 
     def push(self, view: str, rows: pa.Table) -> None:
         """Write rows of a view, with join key and `event_timestamp`, to the online store now."""
@@ -132,10 +149,7 @@ class Features:
             RowsLostError: the store returned other rows than asked for.
         """
         ids = list(users)
-        at = moment.timestamp()
-        asked = pd.DataFrame(
-            {s.USER_ID: ids, HOUR_OF_WEEK: hour_of_week(at), REQUEST_AT: at, MOMENT: pd.Timestamp(moment)}
-        )
+        asked = pd.DataFrame({s.USER_ID: ids, **self._moment_keys(moment), MOMENT: pd.Timestamp(moment)})
         return self._historical(asked, USER_SERVICE, s.USER_ID)
 
     def items_at(self, items: Iterable[str], moment: datetime) -> pd.DataFrame:
@@ -149,12 +163,18 @@ class Features:
 
     def _historical(self, asked: pd.DataFrame, service: str, key: str) -> pd.DataFrame:
         asked[MOMENT] = asked[MOMENT].astype("datetime64[us, UTC]")
-        got = self.feast.get_historical_features(asked, self._service(service)).to_df()
+        got = self.feast.get_historical_features(asked, self.service(service)).to_df()
         if len(got) != len(asked):
             raise RowsLostError(f"asked Feast for {len(asked)} rows of {service} and got {len(got)}")
-        return got.set_index(key).loc[asked[key]]
+        told = asked.columns.drop(key)
+        return got.set_index(key).drop(columns=told, errors="ignore").loc[asked[key]]
 
-    def _service(self, name: str) -> Any:
+    def service(self, name: str) -> Any:
+        """Feast's feature service of that name.
+
+        Raises:
+            NotMaterializedError: Feast does not know it yet.
+        """
         try:
             return self.feast.get_feature_service(name)
         except FeatureServiceNotFoundException as error:
@@ -180,28 +200,38 @@ class Features:
         """The service's features as `view:feature`, in order; what a bundle remembers."""
         return [
             f"{projection.name}:{feature.name}"
-            for projection in self._service(service).feature_view_projections
+            for projection in self.service(service).feature_view_projections
             for feature in projection.features
         ]
 
-    def online_user(self, user: str, features: Sequence[str], now: datetime) -> dict[str, Any]:
-        """The named features of one user at this moment; None for what the store does not know."""
-        at = now.timestamp()
-        rows = [{s.USER_ID: user, HOUR_OF_WEEK: hour_of_week(at), REQUEST_AT: at}]
-        return _first(self.feast.get_online_features(list(features), rows).to_dict())
+    def online_row(self, user: str, features: Sequence[str], now: datetime) -> OnlineRow:
+        """The named features, `view:feature`, of one user at this moment."""
+        response = self.feast.get_online_features(list(features), [self._keys(user, now)])
+        return online_row(response, features, self._ttl, now)
 
-    async def online_user_async(self, user: str, features: Sequence[str], now: datetime) -> dict[str, Any]:
-        """As `online_user`, without blocking the event loop; Feast must be initialised on that loop."""
+    async def online_row_async(self, user: str, features: Sequence[str], now: datetime) -> OnlineRow:
+        """As `online_row`, without blocking the event loop; Feast must be initialised on that loop."""
+        response = await self.feast.get_online_features_async(list(features), [self._keys(user, now)])
+        return online_row(response, features, self._ttl, now)
+
+    def online_user(self, user: str, features: Sequence[str], now: datetime) -> dict[str, Any]:
+        """The values of `online_row`."""
+        return self.online_row(user, features, now).values
+
+    @cached_property
+    def _ttl(self) -> dict[str, timedelta]:
+        return {name: feature.ttl for name, feature in discover().items() if feature.ttl}
+
+    def _keys(self, user: str, now: datetime) -> dict[str, Any]:
+        return {s.USER_ID: user, **self._moment_keys(now)}
+
+    def _moment_keys(self, now: datetime) -> dict[str, Any]:
+        """What a request tells of its moment: the join key of the week's hour, and what `request_time` reads."""
         at = now.timestamp()
-        rows = [{s.USER_ID: user, HOUR_OF_WEEK: hour_of_week(at), REQUEST_AT: at}]
-        return _first((await self.feast.get_online_features_async(list(features), rows)).to_dict())
+        return {HOUR_OF_WEEK: hour_of_week(at), REQUEST_AT: at, HOLIDAYS_IN: self.settings.holidays}
 
     def online_rows(self, view: str, key: str, ids: Sequence[str]) -> pd.DataFrame:
         """A whole view's online rows for some ids, index the join key."""
         names = [f"{view}:{name}" for name in discover()[view].fields]
         got = self.feast.get_online_features(names, [{key: i} for i in ids]).to_dict()
         return pd.DataFrame(got).set_index(key)
-
-
-def _first(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    return {name: values[0] for name, values in columns.items()}

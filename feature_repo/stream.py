@@ -1,125 +1,137 @@
-"""The stream path: an arriving event updates its user's online features, by the same expressions as the batch.
+"""The stream path: arriving events update their users' online features, by the same expressions as the batch.
 
-The user's history is read from the online store, the event joins it, and DuckDB in process runs the
-features' compiled SQL over the result.
+The users' histories, kept in memory or read from the online store, take the events in; DuckDB in process runs the
+features' compiled SQL over them; all views of all users are written in one round trip.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Final, cast
 
 import duckdb
 import ibis
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from feature_repo import inputs
 from feature_repo import schema as s
 from feature_repo.event import Event
-from feature_repo.feature import MOMENT
+from feature_repo.feature import MOMENT, Feature
 from feature_repo.features import discover
+from feature_repo.histories import INPUT, History, HistoryCache, event_rows, history_input
+from feature_repo.online_store.base import FoundRow, Row, RowsOnlineStore
+from feature_repo.online_values import entity_key, python_value, rows_of
 from feature_repo.store import Features
 
-_TIME = pa.timestamp("us", tz="UTC")
-ARRIVED = pa.schema(
-    [
-        (s.EVENT_ID, pa.string()),
-        (s.USER_ID, pa.string()),
-        (MOMENT, _TIME),
-        (s.ITEM_ID, pa.string()),
-        (s.EVENT_TYPE, pa.string()),
-        (s.TIMESTAMP, _TIME),
-        (s.PRICE, pa.float64()),
-        (s.QUANTITY, pa.float64()),
-        (s.VALUE, pa.float64()),
-        (s.CATEGORY, pa.string()),
-    ]
-)
-"""What the compiled expressions read: the affected users' histories with the new events."""
+HISTORY: Final = "history"
+HISTORY_SIZE: Final = "history_size"
+CATALOGUE: Final = "item_catalogue"
+PARALLEL: Final = 2
+"""Features computed at once. DuckDB leaves Python's lock while it works, and each query is too small for threads."""
 
 
-def compiled() -> dict[str, str]:
-    """DuckDB SQL of every streamed feature over the table `arrived`."""
-    arrived = ibis.table(ibis.Schema.from_pyarrow(ARRIVED), name="arrived")
-    history = inputs.history(arrived)
-    streamed = [feature for feature in discover().values() if feature.streamed]
-    return {feature.name: str(ibis.to_sql(feature.expression(history), dialect="duckdb")) for feature in streamed}
+def compiled(feature: Feature) -> str:
+    """DuckDB SQL of a streamed feature over the table `history`."""
+    table = ibis.table(ibis.Schema.from_pyarrow(INPUT), name=HISTORY)
+    return str(ibis.to_sql(feature.expression(table), dialect="duckdb"))
 
 
 class StreamPath:
     """Applies events to the online store. One instance per process; safe to call from several threads."""
 
     def __init__(self, features: Features) -> None:
-        self._features = features
-        self._sql = compiled()
-        self._db = duckdb.connect()
+        self._feast = features.feast
+        self._store = cast(RowsOnlineStore, features.feast._get_provider().online_store)
+        self._streamed = [f for f in discover().values() if f.streamed and f.name != HISTORY]
+        names = (*(feature.name for feature in self._streamed), HISTORY, CATALOGUE)
+        self._views = {name: self._feast.get_feature_view(name) for name in names}
+        self._cache = HistoryCache()
+        self._db = duckdb.connect(config={"threads": 1})
         self._db.execute("SET TimeZone = 'UTC'")  # hours and weekdays as in the batch, wherever this runs
+        self._db.from_arrow(INPUT.empty_table()).create(HISTORY)
+        self._cursors = {feature.name: self._prepared(feature) for feature in self._streamed}
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="features")
         # Reading a history, adding to it and writing it back must not interleave.
         self._lock = threading.Lock()
 
     def apply(self, events: Sequence[Event], now: datetime) -> None:
         """Update the features of the events' users as of `now`, or of their newest event if that is later.
 
-        Applying an event again changes nothing: its id tells.
-        Impressions change no feature.
+        Applying an event again changes nothing: its id tells. Impressions change no feature.
+
+        Raises:
+            OnlineStoreDownError: the store cannot be reached; applying the events again later is harmless.
         """
         telling = [event.at(now) for event in events if event.event_type != s.IMPRESSION]
         if not telling:
             return
         with self._lock:
-            self._db.register("arrived", self._arrived(telling, now))
-            for view, sql in self._sql.items():
-                self._features.push(view, self._db.sql(sql).to_arrow_table())
+            users = list(dict.fromkeys(event.user_id for event in telling))
+            known, categories = self._read(users, list(dict.fromkeys(event.item_id for event in telling)))
+            new = event_rows(telling, categories)
+            self._write({user: known[user].with_events(new[user], now) for user in users})
 
-    def _arrived(self, events: Sequence[Event], now: datetime) -> pa.Table:
-        users = sorted({event.user_id for event in events})
-        rows = [self._new_rows(events), *self._known_rows(users)]
-        merged = pd.concat(rows, ignore_index=True).drop_duplicates(s.EVENT_ID, keep="last")
-        newest = merged.groupby(s.USER_ID)[s.TIMESTAMP].transform("max")
-        merged[MOMENT] = newest.where(newest > pd.Timestamp(now), pd.Timestamp(now))
-        return pa.Table.from_pandas(merged[ARRIVED.names], schema=ARRIVED, preserve_index=False)
+    def _prepared(self, feature: Feature) -> duckdb.DuckDBPyConnection:
+        cursor = self._db.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        # Prepared: planning a query costs more than running it on one user's events.
+        cursor.execute(f"PREPARE compute AS {compiled(feature)}")
+        return cursor
 
-    def _new_rows(self, events: Sequence[Event]) -> pd.DataFrame:
-        items = sorted({event.item_id for event in events})
-        times = pd.to_datetime(pd.Series([e.timestamp for e in events]), utc=True)
-        category = self._features.online_rows("item_catalogue", s.ITEM_ID, items)[s.CATEGORY]
-        return pd.DataFrame(
-            {
-                s.EVENT_ID: [e.event_id for e in events],
-                s.USER_ID: [e.user_id for e in events],
-                s.ITEM_ID: [e.item_id for e in events],
-                s.EVENT_TYPE: [e.event_type for e in events],
-                s.TIMESTAMP: times.astype("datetime64[us, UTC]"),
-                s.PRICE: pd.Series([e.price for e in events], dtype="float64"),
-                s.QUANTITY: pd.Series([e.quantity for e in events], dtype="float64"),
-                s.VALUE: pd.Series([e.value for e in events], dtype="float64"),
-                s.CATEGORY: [category[e.item_id] for e in events],
-            }
+    def _read(self, users: Sequence[str], items: Sequence[str]) -> tuple[dict[str, History], dict[str, str | None]]:
+        """The users' histories, from memory where the store has not changed, and the items' categories."""
+        keys = {user: entity_key(s.USER_ID, user) for user in users}
+        item_keys = [entity_key(s.ITEM_ID, item) for item in items]
+        sizes, catalogue = self._store.read_rows(
+            self._feast.config,
+            [
+                (self._views[HISTORY], list(keys.values()), [HISTORY_SIZE]),
+                (self._views[CATALOGUE], item_keys, [s.CATEGORY]),
+            ],
         )
-
-    def _known_rows(self, users: Sequence[str]) -> list[pd.DataFrame]:
-        histories = self._features.online_rows("history", s.USER_ID, users)
-        return [_unpack(str(user), row) for user, row in histories.iterrows() if row["history_items"]]
-
-
-def _unpack(user: str, row: pd.Series[Any]) -> pd.DataFrame:
-    """A stored history as rows; undoes the stand-ins for null that lists in Feast need."""
-    return pd.DataFrame(
-        {
-            s.EVENT_ID: row["history_ids"],
-            s.USER_ID: user,
-            s.ITEM_ID: row["history_items"],
-            s.EVENT_TYPE: row["history_types"],
-            s.TIMESTAMP: pd.to_datetime(np.asarray(row["history_times"], np.int64), unit="us", utc=True).astype(
-                "datetime64[us, UTC]"
-            ),
-            s.PRICE: np.nan,
-            s.QUANTITY: np.nan,
-            s.VALUE: row["history_values"],
-            s.CATEGORY: [category or None for category in row["history_categories"]],
+        known: dict[str, History] = {}
+        for user, (moment, row) in zip(users, sizes, strict=True):
+            size = python_value(row[HISTORY_SIZE]) if row else None
+            if (held := self._cache.get(user, moment, size)) is not None:
+                known[user] = held
+        missing = [user for user in users if user not in known]
+        if missing:
+            wanted = [(self._views[HISTORY], [keys[user] for user in missing], None)]
+            [found] = self._store.read_rows(self._feast.config, wanted)
+            known |= {user: _history(user, row) for user, row in zip(missing, found, strict=True)}
+        categories = {
+            item: python_value(row[s.CATEGORY]) if row else None
+            for item, (_, row) in zip(items, catalogue, strict=True)
         }
-    )
+        return known, categories
+
+    def _write(self, histories: Mapping[str, History]) -> None:
+        computed = self._compute(history_input(histories.values()))
+        computed[HISTORY] = [
+            (entity_key(s.USER_ID, user), history.online(), history.moment, None) for user, history in histories.items()
+        ]
+        self._store.write_rows(self._feast.config, [(self._views[name], rows) for name, rows in computed.items()])
+        for user, history in histories.items():
+            self._cache.put(user, history)
+
+    def _compute(self, arrived: pa.Table) -> dict[str, list[Row]]:
+        """The rows of every streamed view but the history itself."""
+        # The table stays, only its rows change: a new table would have every query planned anew.
+        self._db.execute(f"TRUNCATE {HISTORY}")
+        self._db.execute(f"INSERT INTO {HISTORY} SELECT * FROM arrived")
+
+        def rows(feature: Feature) -> list[Row]:
+            computed = self._cursors[feature.name].sql("EXECUTE compute").to_arrow_table()
+            return list(rows_of(computed, s.USER_ID, MOMENT, dict(feature.fields)))
+
+        names = [feature.name for feature in self._streamed]
+        return dict(zip(names, self._pool.map(rows, self._streamed), strict=True))
+
+
+def _history(user: str, found: FoundRow) -> History:
+    moment, row = found
+    if moment is None or row is None:
+        return History.empty()
+    return History.from_online(user, {name: python_value(value) for name, value in row.items()}, moment)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows import cli_features, cli_quarantine
 from flows.quiet import quiet_exit, quiet_frameworks
 from infra.settings import SettingsError, settings
 
@@ -69,7 +70,10 @@ def demo(
 def ingest(
     path: Annotated[Path | None, typer.Argument(help="Events, CSV or Parquet (or MovieLens 100K's folder)")] = None,
     connector: Annotated[
-        str | None, typer.Option(help="complete-journey, csv, parquet, movielens-100k or event-log; unset: by the path")
+        str | None,
+        typer.Option(
+            help="complete-journey, csv, parquet, movielens-100k, event-log, postgres or spark; unset: by the path"
+        ),
     ] = None,
     items: Items = None,
     users: Users = None,
@@ -78,6 +82,12 @@ def ingest(
     user_column: UserColumns = None,
     behaviour: Behaviours = None,
     encoding: Encoding = None,
+    table: Annotated[str | None, typer.Option(help="postgres: the table of events")] = None,
+    query: Annotated[str | None, typer.Option(help="postgres: the events as SQL, instead of --table")] = None,
+    new_by: Annotated[
+        str | None, typer.Option(help="postgres: a column that only grows; only rows beyond the last ingest's are read")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="spark: of the path, by default parquet")] = None,
 ) -> None:
     """Validate a batch of events and add it to the lake. The same batch again adds nothing."""
     from flows.ingest_flow import ingest_flow
@@ -86,13 +96,13 @@ def ingest(
     if path is None and connector is None:
         raise typer.BadParameter("name a file, or a --connector that needs none: complete-journey, event-log")
     details = file_options(items, users, column, item_column, user_column, behaviour, encoding)
+    given = {"table": table, "query": query, "new_by": new_by, "format": format}
+    details |= {option: value for option, value in given.items() if value}
     if path is not None and connector in (None, "csv", "parquet"):
         name, options = file_source(path, details)
         report = ingest_flow(connector or name, options, progress=True)
-    elif details:
-        raise typer.BadParameter(f"{', '.join(details)} describe CSV and Parquet files, not {connector}")
     else:
-        report = ingest_flow(connector or "", {"path": str(path)} if path else {}, progress=True)
+        report = ingest_flow(connector or "", {**({"path": str(path)} if path else {}), **details}, progress=True)
     counts = ("read", "accepted", "already_known", "rejected", "items", "users")
     show_rows(f"Batch {report.batch_id}", [{key: f"{getattr(report, key):,}" for key in counts}])
     for what, rules in (("rejected", report.by_rule), ("warning", report.warnings)):
@@ -103,14 +113,7 @@ def ingest(
     console.print(f"Data Docs: {report.data_docs}", soft_wrap=True)
 
 
-@app.command()
-def features() -> None:
-    """Compute the features that are missing, register them with Feast and bring them online."""
-    from flows.features import features_flow
-    from flows.present import show_rows
-
-    report = features_flow()
-    show_rows("Features", [{"view": view, "new rows": f"{rows:,}"} for view, rows in report.rows.items()])
+app.add_typer(cli_features.app, name="features")
 
 
 @app.command()
@@ -189,39 +192,7 @@ def status() -> None:
     show_status(current(settings()))
 
 
-quarantine = typer.Typer(no_args_is_help=True, help="Rejected rows, with the rule that each broke.")
-app.add_typer(quarantine, name="quarantine")
-
-
-@quarantine.command("list")
-def quarantine_list() -> None:
-    """The batches that have rejected rows."""
-    from flows.present import show_rows
-    from flows.quarantine import list_batches
-
-    rows = [
-        {
-            "batch": b.batch_id,
-            "source": b.source,
-            "rows": b.rows,
-            "rules": ", ".join(f"{r}: {n}" for r, n in b.by_rule.items()),
-        }
-        for b in list_batches(settings().quarantine)
-    ]
-    show_rows("Quarantine", rows)
-
-
-@quarantine.command("show")
-def quarantine_show(
-    batch: Annotated[str, typer.Argument(help="Batch id, from `kairos quarantine list`")],
-    limit: Annotated[int, typer.Option(min=1, help="How many rows")] = 20,
-) -> None:
-    """A batch's rejected rows as they came."""
-    from flows.present import show_rows
-    from flows.quarantine import RAW, ROW, RULES, show_batch
-
-    rows = show_batch(settings().quarantine, batch, limit).to_pylist()
-    show_rows(f"Batch {batch}", [{ROW: r[ROW], RULES: ", ".join(r[RULES]), **dict(r[RAW])} for r in rows])
+app.add_typer(cli_quarantine.app, name="quarantine")
 
 
 def file_options(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from feature_repo.errors import FeatureError
+
 
 class IngestError(RuntimeError):
     """Base of the errors of ingest. Whatever the error, the lake is as it was before the run."""
@@ -13,6 +15,10 @@ class SourceError(IngestError):
 
 class SourceMissingError(SourceError):
     """The file or folder isn't there."""
+
+
+class SourceDownError(SourceError):
+    """The database cannot be reached, or refuses."""
 
 
 class MissingPackageError(SourceError):
@@ -79,6 +85,10 @@ class UnknownBatchError(IngestError):
     """The quarantine holds nothing under that batch id."""
 
 
+class FixedRowsError(IngestError):
+    """A file of corrected rows that does not fit the batch that it corrects."""
+
+
 class OtherDataError(IngestError):
     """The home holds a demo of other data."""
 
@@ -89,3 +99,7 @@ class BentoError(RuntimeError):
 
 class ServeError(RuntimeError):
     """The service did not come up."""
+
+
+class FeatureQualityError(FeatureError):
+    """Features that break their expectations stay out of the online store."""

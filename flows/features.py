@@ -9,9 +9,13 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.evolution import refuse_to_break
 from feature_repo.lake import Lake
+from feature_repo.refresh import replacing
 from feature_repo.store import Features
-from flows.naming import run_name
+from flows.feature_readers import live_features
+from flows.naming import run_name, this_run
+from flows.quality.check import check_features_task
 from flows.timeline import Timeline, timeline
 from infra.settings import Settings, settings
 
@@ -35,14 +39,27 @@ def data_timeline(config: Settings) -> Timeline:
     return timeline(summary["first"], summary["newest"], config)  # type: ignore[arg-type]
 
 
-def compute_snapshots(config: Settings, cuts: Timeline) -> dict[str, int]:
-    """Write the snapshots that are missing; returns new rows per feature."""
-    return Features.open(config).compute(cuts.moments)
+def compute_snapshots(config: Settings, cuts: Timeline, run: str = "") -> dict[str, int]:
+    """Write the snapshots that are missing and remove those that nothing asks for; returns new rows per feature."""
+    features = Features.open(config)
+    rows = features.compute(cuts.moments, run=run)
+    features.prune(cuts.moments)
+    return rows
 
 
 def apply_definitions(config: Settings) -> list[str]:
     """Register the definitions with Feast; returns the views' names."""
-    return Features.open(config).apply()
+    return Features.open(config).apply(live_features(config))
+
+
+def refuse_breaking(config: Settings) -> None:
+    """Stop before anything is written, if a model in service would lose a feature.
+
+    Raises:
+        LiveFeatureError: it would; names the bundle and the feature.
+        FeatureFileError: a feature file is wrong.
+    """
+    refuse_to_break(Features.open(config).changes(), live_features(config))
 
 
 def ingested_until(config: Settings) -> int:
@@ -53,14 +70,16 @@ def ingested_until(config: Settings) -> int:
 
 def materialize_online(config: Settings, cuts: Timeline, log_position: int) -> None:
     """Bring the newest snapshots online; what the service took after `log_position` it applies again on top."""
-    Features.open(config).materialize(cuts.newest)
+    features = Features.open(config)
+    with replacing(features, cuts.newest):
+        features.materialize(cuts.newest)
     with closing(EventLog(config.event_log)) as log:
         log.rewind(FEATURES_CONSUMER, log_position)
 
 
 @task(name="compute-snapshots", retries=1, retry_delay_seconds=5)
 def _compute(cuts: Timeline) -> dict[str, int]:
-    return compute_snapshots(settings(), cuts)
+    return compute_snapshots(settings(), cuts, this_run())
 
 
 @task(name="feast-apply", retries=2, retry_delay_seconds=2)
@@ -77,8 +96,10 @@ def _materialize(cuts: Timeline, log_position: int) -> None:
 def features_flow() -> FeatureReport:
     """Bring Feast up to date with the lake; what is up to date already is left alone."""
     log_position = ingested_until(settings())  # before the lake is looked at: an ingest may come in between
+    refuse_breaking(settings())
     cuts = data_timeline(settings())
     rows = _compute(cuts)
+    check_features_task(settings(), cuts.newest, this_run())
     views = _apply()
     _materialize(cuts, log_position)
     create_table_artifact(

@@ -17,7 +17,7 @@ from flows.connectors import connector as connector_by_name
 from flows.errors import BatchRefusedError
 from flows.ingest import IngestReport, new_batch_id, report_of
 from flows.lake_writer import Committed, commit_batch, lake_lock
-from flows.naming import run_name
+from flows.naming import run_name, this_run
 from flows.staging import Staged, drop_leftovers, stage_batch
 from infra.settings import Settings
 from infra.settings import settings as process_settings
@@ -34,7 +34,7 @@ def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
 @task(name="read-and-validate", retries=2, retry_delay_seconds=5, retry_condition_fn=may_pass, cache_policy=NO_CACHE)
 def stage_task(connector: Connector, settings: Settings, batch_id: str, now: datetime, progress: bool) -> Path:
     """Stage one batch; the folder's path goes on, not its rows."""
-    return stage_batch(connector, settings, batch_id=batch_id, now=now, progress=progress)
+    return stage_batch(connector, settings, batch_id=batch_id, now=now, run=this_run(), progress=progress)
 
 
 @task(name="commit-to-lake", retries=2, retry_delay_seconds=5, retry_condition_fn=may_pass, cache_policy=NO_CACHE)

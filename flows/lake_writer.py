@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo import schema as s
+from feature_repo.batch import Batch, batch_file
 from flows.errors import LakeBusyError
-from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE
+from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE, Staged
 from infra.settings import Settings
 
 LOCK_FILE = "lake.lock"
+_BATCH_FILE = "batch.json"
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,28 @@ def commit_batch(folder: Path, settings: Settings) -> Committed:
     committed = _new_events(folder / EVENTS_FILE, lake / "events")
     if committed.accepted:
         moves.append((folder / EVENTS_FILE, lake / "events" / f"{folder.name}.parquet"))
+    if moves:  # told of before it is there: no event is without its batch
+        _batch(Staged.load(folder), committed).save(folder / _BATCH_FILE)
+        moves.insert(0, (folder / _BATCH_FILE, batch_file(lake, folder.name)))
     for source, target in moves:
         _put(source, target)
     shutil.rmtree(folder, ignore_errors=True)
     return committed
+
+
+def _batch(staged: Staged, committed: Committed) -> Batch:
+    return Batch(
+        batch_id=staged.batch_id,
+        source=staged.source,
+        run=staged.run,
+        ingested_at=staged.staged_at,
+        read=staged.read,
+        accepted=committed.accepted,
+        already_known=committed.already_known,
+        rejected=staged.rejected,
+        items=staged.items,
+        users=staged.users,
+    )
 
 
 def _locked(handle: int) -> bool:

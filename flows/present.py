@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from flows.leaderboard import Leaderboard, leaderboard_rows
@@ -26,6 +28,27 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
+
+
+@contextmanager
+def snapshot_progress() -> Iterator[Callable[[int, int, str, datetime | None], None]]:
+    """A bar over the snapshots of a run; the callback that moves it."""
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("snapshots", total=None)
+
+        def move(done: int, total: int, feature: str, moment: datetime | None) -> None:
+            when = f" {moment:%Y-%m-%d}" if moment else ""
+            bar.update(task, completed=done, total=total, description=f"{feature}{when}")
+
+        yield move
+
+
+@contextmanager
+def step_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work in steps; the callback takes the step, how much of it is done and how much there is."""
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, done, total: bar.update(task, completed=done, total=total, description=step)
 
 
 def show_leaderboard(board: Leaderboard) -> None:

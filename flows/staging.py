@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from feature_repo import schema as s
 from flows.connectors.base import BEHAVIOUR, ROW_FORM, Chunk, Connector
 from flows.errors import BatchRefusedError
-from flows.quarantine import QuarantineWriter, quarantine_file
+from flows.quarantine import EVENTS, QuarantineWriter, file_rejected, quarantine_file
 from flows.validation import rules
 from flows.validation.checks import Checks, Finding
 from flows.validation.typed import typed_events, typed_table
@@ -36,9 +35,7 @@ ITEMS_FILE: Final = "items.parquet"
 USERS_FILE: Final = "users.parquet"
 TABLES_FOLDER: Final = "tables"
 _REPORT_FILE: Final = "staged.json"
-_QUARANTINE_FILE: Final = "quarantine.parquet"
-
-"""The time of an item or user whose table has no timestamp: history before the table may use it too."""
+REJECTED_FILE: Final = "rejected.parquet"
 _WORK_MEMORY: Final = "1GB"
 
 
@@ -55,10 +52,13 @@ class Staged:
         notes: what the connector says about the source.
         newest_event: of the accepted ones.
         data_docs: index page of the Data Docs.
+        run: of the flow that staged it; empty outside of flows.
     """
 
     batch_id: str
     source: str
+    staged_at: datetime
+    run: str = ""
     read: int = 0
     rejected: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
@@ -71,14 +71,14 @@ class Staged:
     data_docs: str = ""
 
     def save(self, folder: Path) -> None:
-        values = vars(self) | {"newest_event": self.newest_event and self.newest_event.isoformat()}
-        (folder / _REPORT_FILE).write_text(json.dumps(values))
+        (folder / _REPORT_FILE).write_text(json.dumps(vars(self), default=datetime.isoformat))
 
     @classmethod
     def load(cls, folder: Path) -> Staged:
         values = json.loads((folder / _REPORT_FILE).read_text())
         newest = values["newest_event"]
         values |= {name: Counter(values[name]) for name in ("by_rule", "warnings")}
+        values["staged_at"] = datetime.fromisoformat(values["staged_at"])
         return cls(**values | {"newest_event": datetime.fromisoformat(newest) if newest else None})
 
 
@@ -88,12 +88,22 @@ def drop_leftovers(settings: Settings) -> None:
 
 
 def stage_batch(
-    connector: Connector, settings: Settings, *, batch_id: str, now: datetime, progress: bool = True
+    connector: Connector,
+    settings: Settings,
+    *,
+    batch_id: str,
+    now: datetime,
+    run: str = "",
+    progress: bool = True,
+    filed: bool = False,
 ) -> Path:
     """Read, type and validate a whole batch; nothing of it is in the lake afterwards.
 
     Args:
         now: UTC; what counts as the future, and the time under which rejected rows are filed.
+        run: of the flow that does this, for lineage.
+        filed: the rows are from the quarantine; those that are rejected again are not filed, only left in the
+            returned folder as `REJECTED_FILE`.
 
     Returns:
         The folder that `commit_batch` takes.
@@ -108,7 +118,7 @@ def stage_batch(
     folder.mkdir(parents=True)
     try:
         with _workspace(folder) as con:
-            _Stager(connector, settings, folder, batch_id, now, con).run(progress)
+            _Stager(connector, settings, folder, Staged(batch_id, connector.source, now, run), con, filed).run(progress)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -135,18 +145,21 @@ class _Stager:
         connector: Connector,
         settings: Settings,
         folder: Path,
-        batch_id: str,
-        now: datetime,
+        staged: Staged,
         con: duckdb.DuckDBPyConnection,
+        filed: bool,
     ) -> None:
         self.connector = connector
         self.settings = settings
         self.folder = folder
-        self.now = now
+        self.now = staged.staged_at
         self.con = con
+        self.filed = filed
         self.checks = Checks(settings.gx)
-        self.quarantine = QuarantineWriter(folder / _QUARANTINE_FILE, batch_id, now)
-        self.staged = Staged(batch_id, connector.source, notes=list(connector.notes()))
+        self.rejected = QuarantineWriter(folder / REJECTED_FILE, staged.batch_id, self.now, connector.behaviours)
+        self.kept = quarantine_file(settings.quarantine, staged.batch_id)
+        self.staged = staged
+        staged.notes += connector.notes()
 
     def run(self, progress: bool) -> None:
         items = self._table("items", self.connector.items(), s.ITEMS, s.ITEM_ID, ITEMS_FILE)
@@ -169,7 +182,7 @@ class _Stager:
         """The chunk's accepted rows, as `schema.EVENTS`; the others go to the quarantine."""
         if self.staged.read == 0:
             self._check_columns(chunk.rows.column_names)
-        self.quarantine.add_broken(self.connector.source, chunk.broken)
+        self.rejected.add_broken(self.connector.source, chunk.broken)
         if chunk.broken:
             self._count(ROW_FORM, len(chunk.broken))
             self.staged.expected[ROW_FORM] = f"{chunk.broken[0].expected} fields, as the header has"
@@ -187,7 +200,7 @@ class _Stager:
         findings = self.checks.run(frame, rules.event_suite(frame.columns, self.now))
         wrong = [finding.rows for finding in findings if not finding.warning]
         findings += self.checks.run(self._copies(typed.column(s.EVENT_ID), wrong), rules.unique_suite())
-        bad = self._reject(findings, chunk.rows, chunk.row_numbers, self.connector.source)
+        bad = self._reject(EVENTS, findings, chunk.rows, chunk.row_numbers, self.connector.source)
         self.staged.rejected += int(bad.sum())
         batch_ids = pa.repeat(self.staged.batch_id, typed.num_rows)
         good = typed.append_column(s.BATCH_ID, batch_ids).select(s.EVENTS.names).filter(pa.array(~bad))
@@ -204,7 +217,7 @@ class _Stager:
         frame = typed.select([column for column in given if column != s.ATTRIBUTES]).to_pandas()
         findings = self.checks.run(frame, rules.table_suite(name, id_column, frame.columns))
         source = f"{self.connector.source}: {name}"
-        bad = self._reject(findings, raw, np.arange(1, raw.num_rows + 1), source, prefix=f"{name}.")
+        bad = self._reject(name, findings, raw, np.arange(1, raw.num_rows + 1), source)
         self._judge(name, raw.num_rows, int(bad.sum()), source)
         time = pc.fill_null(typed.column(s.TIMESTAMP), pa.scalar(s.BEGINNING, pa.timestamp("us", tz="UTC")))
         typed = typed.set_column(typed.column_names.index(s.TIMESTAMP), s.TIMESTAMP, time)
@@ -214,9 +227,10 @@ class _Stager:
         return good
 
     def _reject(
-        self, findings: Sequence[Finding], raw: pa.Table, numbers: np.ndarray, source: str, prefix: str = ""
+        self, table: str, findings: Sequence[Finding], raw: pa.Table, numbers: np.ndarray, source: str
     ) -> np.ndarray:
         """Rejected rows into the quarantine; returns which they are, bool [rows]."""
+        prefix = "" if table == EVENTS else f"{table}."
         bad = np.zeros(raw.num_rows, dtype=bool)
         broken: dict[int, list[str]] = {}
         for finding in findings:
@@ -230,7 +244,8 @@ class _Stager:
             for row in finding.rows:
                 broken.setdefault(int(row), []).append(finding.rule)
         where = np.flatnonzero(bad)
-        self.quarantine.add(source, raw.take(pa.array(where)), numbers[where], [broken[int(row)] for row in where])
+        rules_broken = [broken[int(row)] for row in where]
+        self.rejected.add(source, table, raw.take(pa.array(where)), numbers[where], rules_broken)
         return bad
 
     def _count(self, rule: str, rows: int) -> None:
@@ -296,7 +311,6 @@ class _Stager:
         if broken is None:
             return
         self._close()
-        kept = quarantine_file(self.settings.quarantine, self.staged.batch_id)
         why = "; ".join(
             f"{rule}: {rows:,}, expected {self.staged.expected[rule]}"
             for rule, rows in self.staged.by_rule.most_common(5)
@@ -306,7 +320,7 @@ class _Stager:
             rules.REJECTED_SHARE: (
                 f"{rejected / max(read, 1):.1%} of {read:,} rows rejected ({why})",
                 f"at most {share:.1%}",
-                f"the rejected rows are in {kept}: correct the source, or raise KAIROS_MAX_REJECTED_SHARE",
+                f"the rejected rows are in {self.kept}: correct the source, or raise KAIROS_MAX_REJECTED_SHARE",
             ),
             rules.NEWEST_EVENT_AGE: (
                 f"the newest event is {age_days or 0:.1f} days old ({newest})",
@@ -318,11 +332,13 @@ class _Stager:
 
     def _close(self) -> None:
         """Rejected rows into their place and the pages written; done whether the batch is taken or refused."""
-        self.quarantine.close()
-        if self.quarantine.path.exists():
-            kept = quarantine_file(self.settings.quarantine, self.staged.batch_id)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.quarantine.path, kept)
+        self.rejected.close()
+        if self.rejected.path.exists() and not self.filed:
+            known = file_rejected(self.rejected.path, self.settings.quarantine, self.staged.batch_id)
+            for batch, rows in known.items():
+                self.staged.notes.append(f"{rows:,} rejected rows are in the quarantine already, under batch {batch}")
+                if not self.kept.exists():
+                    self.kept = quarantine_file(self.settings.quarantine, batch)
         self.staged.data_docs = str(self.checks.publish(self.staged.batch_id, self.now))
 
 

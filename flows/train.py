@@ -17,7 +17,8 @@ from prefect import flow, task
 from feature_repo import schema as s
 from feature_repo.definitions import USER_SERVICE
 from feature_repo.store import Features
-from flows.features import data_timeline
+from flows.feature_readers import live_features
+from flows.features import data_timeline, refuse_breaking
 from flows.naming import run_name
 from flows.timeline import Timeline, just_before
 from infra.settings import PROJECT_ROOT, Settings, settings
@@ -53,8 +54,9 @@ def catch_up(features: Features, cuts: Timeline) -> None:
 
     The cuts move with the newest event: without this a frame would silently come from an older moment.
     """
+    refuse_breaking(features.settings)
     features.compute(cuts.moments)
-    features.apply()
+    features.apply(live_features(features.settings))
 
 
 def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
@@ -94,6 +96,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         features=features.feature_names(USER_SERVICE),
         fingerprint=fingerprint(events, cuts.cut),
         code_version=code_version(),
+        items_at=cuts.cut.timestamp(),
     )
 
 

@@ -9,9 +9,9 @@ import os
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     reports: Path = Field(default=Path("reports"), description="where reports/*.json are written")
 
     # Ingest
+    source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")
     chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
     max_rejected_share: float = Field(default=0.05, ge=0, le=1, description="a batch with more is refused")
     max_batch_age_days: float | None = Field(
@@ -55,9 +56,19 @@ class Settings(BaseSettings):
 
     # Feast
     project: str = Field(default="kairos", pattern=r"^[a-z][a-z0-9_]*$")
-    registry: str | None = Field(default=None, description="file path or database URL of Feast's registry")
-    online_store: str = Field(default="sqlite", pattern="^(sqlite|redis)$")
-    redis_url: str | None = Field(default=None, description="host:port[,password=...] in Feast's form")
+    engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="what computes the features in batch")
+    spark_master: str = Field(default="local[*]", description="Spark's master URL; local[*]: this machine's cores")
+    registry_type: Literal["file", "sql"] = Field(default="file", description="where Feast's registry is")
+    registry: str | None = Field(default=None, description="the registry's file, or its PostgreSQL URL")
+    online_store: Literal["sqlite", "redis"] = "sqlite"
+    redis_url: str | None = Field(default=None, description="redis://[user:password@]host:port/db, or Feast's form")
+    redis_timeout_s: float = Field(
+        default=0.5, gt=0, description="the longest that a connection to Redis or one of its answers may take"
+    )
+
+    holidays: str = Field(
+        default="US", pattern="^[A-Z]{2}(-[A-Z0-9]+)?$", description="country whose public holidays count: US, DE-BY"
+    )
 
     # Training
     holdout_days: int = Field(default=31, ge=1, description="the newest days, kept for evaluation")
@@ -68,11 +79,27 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    request_log_share: float = Field(
+        default=0.01, ge=0, le=1, description="share of the requests whose features are kept for the parity check"
+    )
+    request_log_mb: float = Field(default=200, gt=0, description="the oldest go when they take more")
+    request_log_days: float = Field(default=30, gt=0, description="and when they are older")
     clock_start: AwareDatetime | None = Field(
         default=None,
         description="ISO 8601 with zone: the service's clock starts here and runs on from there, for data that are "
         "history; unset: the wall clock",
     )
+
+    @field_validator("holidays")
+    @classmethod
+    def _known_country(cls, value: str) -> str:
+        from holidays import list_supported_countries  # a tenth of a second that only this check needs
+
+        nation, _, part = value.partition("-")
+        known = list_supported_countries()
+        if nation not in known or (part and part not in known[nation]):
+            raise ValueError("no such country; expected a code of the `holidays` package, as in US, DE or DE-BY")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -85,6 +112,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         profile = InitSettingsSource(settings_cls, init_kwargs=_profile_values())
         return init_settings, env_settings, profile
+
+    @property
+    def registry_url(self) -> str | None:
+        """The registry's database in SQLAlchemy's form, with the driver that is installed; None: it is a file."""
+        scheme, found, rest = (self.registry or "").partition("://")
+        return f"postgresql+psycopg://{rest}" if found and scheme.startswith("postgres") else None
 
     @property
     def lake(self) -> Path:
@@ -102,6 +135,11 @@ class Settings(BaseSettings):
         return self.home / "staging"
 
     @property
+    def source_marks(self) -> Path:
+        """Up to where each database was read, for ingests that read only what is new."""
+        return self.home / "source_marks.json"
+
+    @property
     def gx(self) -> Path:
         """Great Expectations' file context, with the Data Docs."""
         return self.home / "gx"
@@ -110,6 +148,21 @@ class Settings(BaseSettings):
     def features(self) -> Path:
         """Feature snapshots, one folder per Feast view, one Parquet file per moment."""
         return self.home / "features"
+
+    @property
+    def accepted_features(self) -> Path:
+        """What the features of the last accepted run looked like, one JSON per feature: the measure of drift."""
+        return self.home / "accepted_features"
+
+    @property
+    def packed(self) -> Path:
+        """The packed item table, a folder per version."""
+        return self.home / "packed"
+
+    @property
+    def spark(self) -> Path:
+        """Spark's log, and its scratch files while it runs."""
+        return self.home / "spark"
 
     @property
     def feast(self) -> Path:
@@ -141,6 +194,11 @@ class Settings(BaseSettings):
         """The durable log of events posted to the service."""
         return self.home / "events.db"
 
+    @property
+    def request_log(self) -> Path:
+        """What a share of the requests read from the online store; for its owner's eyes alone."""
+        return self.home / "requests.db"
+
 
 def _profile_values() -> dict[str, Any]:
     name = os.environ.get("KAIROS_PROFILE", "local")
@@ -149,6 +207,23 @@ def _profile_values() -> dict[str, Any]:
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.toml")))
         raise SettingsError(f"KAIROS_PROFILE={name!r}: no such profile, expected one of: {known}")
     return {"profile": name, **tomllib.loads(file.read_text())}
+
+
+def _check_connections(loaded: Settings) -> None:
+    """Their values are never shown: they hold passwords."""
+    if loaded.online_store == "redis":
+        example = "KAIROS_REDIS_URL=redis://:password@localhost:6379/0"
+        if not loaded.redis_url:
+            raise SettingsError(f"KAIROS_REDIS_URL is not set; the online store is Redis, set for example {example}")
+        scheme, found, _ = loaded.redis_url.partition("://")
+        if found and scheme not in ("redis", "rediss"):
+            raise SettingsError(f"KAIROS_REDIS_URL begins with {scheme}://, expected redis:// or rediss://: {example}")
+    if loaded.registry_type == "sql" and not loaded.registry_url:
+        state = "names no PostgreSQL database" if loaded.registry else "is not set"
+        raise SettingsError(
+            f"KAIROS_REGISTRY {state}; the registry is in PostgreSQL, set for example "
+            f"KAIROS_REGISTRY=postgresql+psycopg://kairos:password@localhost:5432/kairos"
+        )
 
 
 @lru_cache
@@ -165,8 +240,7 @@ def settings() -> Settings:
             f"KAIROS_{'_'.join(map(str, e['loc'])).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()
         ]
         raise SettingsError("; ".join(lines)) from error
-    if loaded.online_store == "redis" and not loaded.redis_url:
-        raise SettingsError("KAIROS_REDIS_URL is not set; profile with online_store=redis expects host:port")
+    _check_connections(loaded)
     absolute = loaded.model_copy(update={"home": loaded.home.absolute(), "reports": loaded.reports.absolute()})
     # BentoML knows its home from the environment alone, and reads it once.
     os.environ.setdefault("BENTOML_HOME", str(absolute.bentoml_home))

@@ -47,6 +47,8 @@ class StateBatch:
     """[B, len(PROFILE_COLUMNS)]"""
     request_time: Floats
     """[B, len(REQUEST_TIME)]"""
+    others: Floats
+    """[B, others of the feature space], NaN where unknown"""
 
     def __len__(self) -> int:
         return len(self.now)
@@ -70,6 +72,7 @@ class StateBatch:
             affinity_share=self.affinity_share[affinity],
             profile=self.profile[rows],
             request_time=self.request_time[rows],
+            others=self.others[rows],
         )
 
     def session_of(self, rows: Array) -> StateBatch:
@@ -89,11 +92,16 @@ class StateBatch:
             affinity_share=self.affinity_share[:0],
             profile=self.profile[rows],
             request_time=self.request_time[rows],
+            others=self.others[rows],
         )
 
 
-def encode(states: Sequence[UserState], vocabulary: Vocabulary) -> StateBatch:
-    """Encodes states [B]; items and values that the model doesn't know are left out or become 0."""
+def encode(states: Sequence[UserState], vocabulary: Vocabulary, others: Sequence[str] = ()) -> StateBatch:
+    """Encodes states [B]; items and values that the model doesn't know are left out or become 0.
+
+    Args:
+        others: the names of the states' other numbers that the model reads, in its order.
+    """
     count = len(states)
     items, categories = vocabulary.items, vocabulary.fields[CATEGORY]
     session_item = np.zeros((count, SESSION_EVENTS), dtype=np.int32)
@@ -130,6 +138,7 @@ def encode(states: Sequence[UserState], vocabulary: Vocabulary) -> StateBatch:
         affinity_share=np.nan_to_num(affinity_share),
         profile=profile,
         request_time=np.stack([state.request_time for state in states]),
+        others=np.array([[state.numbers.get(name, np.nan) for name in others] for state in states]),
     )
 
 

@@ -21,7 +21,7 @@ from models.sources import SOURCES
 from models.state import STATE_COLUMNS
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "bundle.json"
 _RANKER, _ITEMS, _SOURCES = "ranker.pt", "items.npz", "sources"
 
@@ -35,6 +35,7 @@ def save(
     metrics: Mapping[str, Any] | None = None,
     fingerprint: str = "",
     code_version: str = "",
+    items_at: float | None = None,
 ) -> Path:
     """Writes a bundle; a folder that exists is replaced only once the new one is whole.
 
@@ -46,6 +47,7 @@ def save(
         metrics: figures of the evaluation; the training's stand beside them.
         fingerprint: of the data.
         code_version: of the code.
+        items_at: as of when the item table is, epoch seconds.
     """
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -67,11 +69,13 @@ def save(
         "ranker": None if ranker is None else {"config": asdict(ranker.config), "heads": list(ranker.heads)},
         "ranker_target": None if ranker is None else ranker.target,
         "ranker_features": list(recommender.space.names),
+        "other_features": list(recommender.others),
         "feature_service": feature_service,
         "features": list(features),
         "metrics": {**recommender.metrics, **(metrics or {})},
         "fingerprint": fingerprint,
         "code_version": code_version,
+        "items_at": items_at,
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -118,6 +122,7 @@ def load(folder: Path) -> Recommender:
         target=content["target"],
         candidates=CandidateConfig(**content["candidates"]),
         metrics=content["metrics"],
+        others=tuple(content["other_features"]),
     )
     names = list(recommender.space.names)
     if content["ranker_features"] != names:

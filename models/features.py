@@ -7,6 +7,7 @@ no known one has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,9 @@ class FeatureSpace:
     """The ordered feature list for some sources; part of the bundle."""
 
     sources: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    """Numbers about the user or the moment that nobody here has thought of: whatever else the feature store serves.
+    One that ends in `_at` is a time in epoch seconds and counts by its age."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,6 +57,7 @@ class FeatureSpace:
             "item_age_log",
             *_USER_FEATURES,
             *REQUEST_TIME,
+            *(f"other_{name}" for name in self.others),
         )
 
     @property
@@ -82,10 +87,20 @@ class FeatureSpace:
         columns.append(_log(age_days))
         columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in _user_columns(batch))
         columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in batch.request_time.T)
+        columns.extend(np.broadcast_to(column[:, None], (count, width)) for column in self._other_columns(batch))
         out = np.empty((count, width, len(columns)), dtype=np.float32)
         for index, column in enumerate(columns):
             out[:, :, index] = column
         return np.clip(np.nan_to_num(out, copy=False), -_LARGEST, _LARGEST, out=out)
+
+    def _other_columns(self, batch: StateBatch) -> Iterator[Array]:
+        for name, values in zip(self.others, batch.others.T, strict=True):
+            if name.endswith("_at"):
+                age_days = (batch.now - values) / DAY_S
+                yield _log(np.where(np.isnan(age_days), _LONG_AGO_DAYS, age_days))
+            else:
+                known = np.nan_to_num(values)
+                yield np.sign(known) * np.log1p(np.abs(known))
 
 
 def _source_columns(score: Scores, candidates: Ints) -> list[Array]:

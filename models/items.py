@@ -74,14 +74,16 @@ class ItemTable:
         codes = np.zeros((size, len(ITEM_CATEGORICALS)), dtype=np.int32)
         for column, name in enumerate(ITEM_CATEGORICALS):
             if name in frame.columns:
-                codes[ids, column] = vocabulary.fields[name].encode(_texts(frame[name][rows]))
+                values, at = _values(frame[name][rows])
+                codes[ids, column] = vocabulary.fields[name].encode(values)[at]
         numbers = np.full((size, len(NUMBERS)), np.nan)
         for column, name in enumerate(NUMBERS):
             if name in frame.columns:
                 numbers[ids, column] = pd.to_numeric(frame[name][rows], errors="coerce").to_numpy(np.float64)
         names = np.full(size, "", dtype=object)
         if NAME in frame.columns:
-            names[ids] = [text or "" for text in _texts(frame[NAME][rows])]
+            values, at = _values(frame[NAME][rows])
+            names[ids] = np.array([text or "" for text in values], dtype=object)[at]
         return cls(codes, numbers, names.astype(np.str_))
 
     def number(self, name: str) -> npt.NDArray[np.float64]:
@@ -126,8 +128,14 @@ def field_values(frame: pd.DataFrame, name: str) -> IdMap:
     """The id map of one text column's values, sorted; empty if the frame has no such column."""
     if name not in frame.columns:
         return IdMap(())
-    return IdMap(sorted({text for text in _texts(frame[name]) if text is not None}))
+    values, _ = _values(frame[name])
+    return IdMap(sorted(text for text in values if text is not None))
 
 
-def _texts(column: pd.Series) -> list[str | None]:
-    return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+def _values(column: pd.Series) -> tuple[list[str | None], npt.NDArray[np.intp]]:
+    """The column's distinct values as text, None at the end, and which of them each row has.
+
+    By value and not by row: the service packs a new table every minute, beside its requests.
+    """
+    at, values = pd.factorize(column)
+    return [*map(str, values), None], np.asarray(at, dtype=np.intp)

@@ -53,11 +53,13 @@ class Recommender:
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     metrics: dict[str, Any] = field(default_factory=dict)
     """Figures of the training, and later of the evaluation."""
+    others: tuple[str, ...] = ()
+    """Other numbers of the feature store that the ranker learned from, see `FeatureSpace`."""
 
     @property
     def space(self) -> FeatureSpace:
         """The ranker's ordered features."""
-        return FeatureSpace(tuple(self.sources))
+        return FeatureSpace(tuple(self.sources), self.others)
 
     @property
     def item_names(self) -> dict[str, str]:
@@ -124,7 +126,7 @@ class Recommender:
         answers: list[list[Recommendation]] = []
         for start in range(0, count, _CHUNK):
             part = slice(start, start + _CHUNK)
-            batch = encode(states[part], self.vocabulary)
+            batch = encode(states[part], self.vocabulary, self.others)
             excluded = self._excluded(barred[part])
             answers.extend(self._answers(batch, k, allowed, excluded, mode))
         for row, answer in enumerate(answers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -61,6 +61,7 @@ STATE_COLUMNS: Final = (
 )
 """Every column that a user's row may have; a missing one counts as None."""
 
+_NAMED: Final = frozenset(STATE_COLUMNS)
 _DECAYS: Final = tuple(
     (OWN.index("own_decayed" + (f"_{suffix}" if suffix else "")), float(days))
     for suffix, days in HALF_LIVES_DAYS.items()
@@ -109,6 +110,8 @@ class UserState:
     bought_items: tuple[str, ...] = ()
     request_time: Floats = field(default_factory=_no_time)
     """[len(REQUEST_TIME)], the centre of the circles if the row has none"""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Every other number in the row by name: features that nobody here has thought of. Unknown ones are left out."""
 
     @classmethod
     def empty(cls, user_id: str, now: float) -> UserState:
@@ -121,8 +124,8 @@ class UserState:
 
         Args:
             user_id: the outside id.
-            row: `STATE_COLUMNS` -> value, as Feast's online read or a point-in-time frame gives it: values may be
-                None, NaN, lists or arrays; None or missing columns give the empty state.
+            row: `STATE_COLUMNS` and any other feature -> value, as Feast's online read or a point-in-time frame
+                gives it: values may be None, NaN, lists or arrays; None or missing columns give the empty state.
             now: the request's moment.
 
         Items that appear in the session but not among the own items are added to them, so that an event counts
@@ -152,6 +155,11 @@ class UserState:
             seen_items=_texts(row.get(TAKEN_COLUMNS[0])),
             bought_items=_texts(row.get(TAKEN_COLUMNS[1])),
             request_time=np.nan_to_num(np.array([_float(row.get(name)) for name in REQUEST_TIME])),
+            numbers={
+                name: float(value)
+                for name, value in row.items()
+                if name not in _NAMED and isinstance(value, int | float | np.integer | np.floating) and value == value
+            },
         )
         return state._own_complete()
 
@@ -204,6 +212,11 @@ class UserState:
             return self
         own = np.concatenate([self.own, np.stack(list(added.values()))])
         return replace(self, own_items=(*self.own_items, *added), own=own)
+
+
+def other_numbers(states: Iterable[UserState]) -> tuple[str, ...]:
+    """The names of the states' `numbers`, sorted."""
+    return tuple(sorted({name for state in states for name in state.numbers}))
 
 
 def _missing(value: Any) -> bool:

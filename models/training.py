@@ -37,7 +37,7 @@ from models.sources.own import Own, OwnConfig
 from models.sources.popularity import Popularity, PopularityConfig
 from models.sources.sequence import Sequence as SequenceSource
 from models.sources.sequence import SequenceConfig
-from models.state import UserState
+from models.state import UserState, other_numbers
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ def train(
         SequenceSource.name: SequenceSource(config.sequence, TensorBoardLogger(run_dir, name="tensorboard/sequence")),
         Popularity.name: Popularity(config.popularity),
     }
-    builder = _ListBuilder(sources, vocabulary, known, heads, target, config)
+    others = () if first is None else other_numbers(first.states)
+    builder = _ListBuilder(sources, vocabulary, known, heads, target, config, others)
     lists: list[Lists] = []
     for snapshot, end in _with_ends(first, lazy, final_cut):
         with _timed(seconds, "sources"):
@@ -124,7 +125,7 @@ def train(
     ranker: Ranker | None = None
     figures: dict[str, Any] = {}
     if lists:
-        space = FeatureSpace(tuple(sources))
+        space = builder.space
         ranker = _new_ranker(config.ranker, space, vocabulary, heads, target)
         with _timed(seconds, "ranker"):
             figures["ranker"] = fit_ranker(ranker, lists, table, config.fit, run_dir)
@@ -134,7 +135,7 @@ def train(
         _fit(sources, known, final_cut, seconds)
     figures["seconds"] = seconds
     _log.info("trained: %s", figures)
-    return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures)
+    return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures, others)
 
 
 class _ListBuilder:
@@ -148,12 +149,13 @@ class _ListBuilder:
         heads: Sequence[str],
         target: str,
         config: TrainingConfig,
+        others: tuple[str, ...],
     ) -> None:
         self.sources, self.vocabulary, self.events, self.config = sources, vocabulary, events, config
         self.kinds = [[vocabulary.types.get(kind) for kind in HEADS[head]] for head in heads]
         self.target = list(heads).index(head_of(target))
         self.users = IdMap(events.users)
-        self.space = FeatureSpace(tuple(sources))
+        self.space = FeatureSpace(tuple(sources), others)
 
     def build(self, snapshot: Snapshot, end: float) -> Iterator[Lists]:
         """The snapshot's lists, in chunks; users without a positive among their candidates are left out."""
@@ -169,7 +171,7 @@ class _ListBuilder:
 
         def chunk(start: int) -> Lists:
             rows = kept[start : start + _CHUNK]
-            batch = encode([snapshot.states[row] for row in rows], self.vocabulary)
+            batch = encode([snapshot.states[row] for row in rows], self.vocabulary, self.space.others)
             rng = np.random.default_rng((self.config.fit.seed, int(snapshot.cut), start))
             return self._chunk(batch, number[rows], table, seen, had, happened, rng)
 

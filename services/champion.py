@@ -7,14 +7,15 @@ import logging
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import bundle, registry
 from models.errors import BundleError
 from models.recommender import Recommender
 from models.state import UserState
-from services.metrics import SWAPS, stage
+from services.items import ItemWatch
+from services.metrics import ITEMS_AGE, SWAPS, stage
 
 log = logging.getLogger("bentoml.kairos.champion")
 
@@ -37,6 +38,8 @@ class Served:
     """item_id -> name"""
     features: tuple[str, ...]
     """The bundle's own list, `view:feature`: what is read per user."""
+    items_at: float | None
+    """As of when the item table is, epoch seconds; None: nobody knows."""
 
     @property
     def version(self) -> str:
@@ -50,7 +53,8 @@ class Served:
             BUNDLE_ERRORS: it is damaged, or recommends nothing.
         """
         recommender = bundle.load(folder)
-        served = cls(tag, recommender, recommender.item_names, tuple(bundle.manifest(folder)["features"]))
+        content = bundle.manifest(folder)
+        served = cls(tag, recommender, recommender.item_names, tuple(content["features"]), content.get("items_at"))
         best = recommender.popular(1)
         somebody = UserState.empty("smoke-test", 0.0).with_items([item.item_id for item in best])
         if not best or not all(recommender.recommend([UserState.empty("smoke-test", 0.0), somebody], 1)):
@@ -61,15 +65,22 @@ class Served:
 class ChampionWatch:
     """Holds the model in service. `current` is replaced whole: a request keeps the model that it began with."""
 
-    def __init__(self, pointer: Path, packed: Callable[[], tuple[str, Path] | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        pointer: Path,
+        packed: Callable[[], tuple[str, Path] | None] = lambda: None,
+        items: ItemWatch | None = None,
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
             pointer: the champion pointer.
             packed: tag and folder of the bundle that came with the Bento, for where no pointer can be followed.
+            items: where newer item tables come from; None: every model keeps its own.
         """
         self._pointer = pointer
         self._packed = packed
+        self._items = items
         self._refused: str | None = None
         self.current: Served | None = None
 
@@ -110,13 +121,38 @@ class ChampionWatch:
             SWAPS.labels("refused").inc()
             log.error("model %s is refused: %s: %s", tag, type(error).__name__, error)
             return False
-        self.current, self._refused = served, None
+        self.current, self._refused = self._with_newest_items(served), None
         SWAPS.labels("followed").inc()
         log.info("model %s is in service", tag)
         return True
 
+    def follow_items(self) -> bool:
+        """Look for a newer item table and give it to the model in service. Blocking.
+
+        Returns:
+            Whether the model has another table now.
+        """
+        if self._items is None or not self._items.follow() or self.current is None:
+            return False
+        before, self.current = self.current, self._with_newest_items(self.current)
+        return self.current is not before
+
+    def _with_newest_items(self, served: Served) -> Served:
+        """The same model over the newest item table, if that is newer than the model's."""
+        table = self._items.current if self._items else None
+        if table is None or (served.items_at is not None and table.moment.timestamp() < served.items_at):
+            return served
+        with stage("pack_items"):
+            recommender = served.recommender.with_item_table(table.frame())
+            # Computed here, or the first request would have to.
+            _ = recommender.items.static_features
+        return replace(served, recommender=recommender, names=recommender.item_names, items_at=table.moment.timestamp())
+
     async def watch(self) -> None:
-        """Follow the pointer until cancelled."""
+        """Follow the pointer and the item table until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await asyncio.to_thread(self.follow)
+            await asyncio.to_thread(self.follow_items)
+            if self._items and self.current and self.current.items_at is not None:
+                ITEMS_AGE.set(self._items.age_s(self.current.items_at))

@@ -49,6 +49,7 @@ _HEALTH: JsonDict = {
     "model_version": "2hz3xkqyt2ekr6vj",
     "online_store": "up",
     "events_waiting": 0,
+    "items_as_of": "2017-12-31T11:59:20+00:00",
     "now": "2017-12-31T12:00:00+00:00",
 }
 _FAILURE: JsonDict = {
@@ -164,6 +165,7 @@ class Health(BaseModel):
     model_version: str | None
     online_store: Literal["up", "down"]
     events_waiting: int = Field(description="durable events that the features do not know yet")
+    items_as_of: str | None = Field(description="as of when the item features are, UTC; null: nobody knows")
     now: str = Field(description="the service's clock, UTC")
 
 

@@ -16,6 +16,11 @@ STAGES = Histogram("kairos_stage_seconds", "Time per stage of a request", ["stag
 FAILURES = Counter("kairos_part_failures", "Parts behind the service that failed it", ["part"])
 EVENTS = Counter("kairos_events", "Events received, by what became of them", ["outcome"])
 WAITING = Gauge("kairos_events_waiting", "Durable events not yet in the features", multiprocess_mode="max")
+ITEMS_AGE = Gauge(
+    "kairos_item_table_age_seconds", "Age of the item features that the ranker reads", multiprocess_mode="max"
+)
+REFRESHES = Counter("kairos_item_refreshes", "Refreshes of the item features, by how they ended", ["outcome"])
+EXPIRED = Counter("kairos_expired_rows", "Online rows read that were older than their view's ttl", ["view"])
 SWAPS = Counter("kairos_model_swaps", "Champions followed, and refused because they failed their test", ["outcome"])
 
 

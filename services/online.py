@@ -18,11 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feature_repo.errors import FeatureError
 from feature_repo.event import Event
+from feature_repo.online import OnlineRow
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from infra.settings import Settings
 from services.errors import StoreDownError
-from services.metrics import FAILURES, stage
+from services.metrics import EXPIRED, FAILURES, stage
 
 log = logging.getLogger("bentoml.kairos.online")
 
@@ -75,8 +76,8 @@ class OnlineFeatures:
 
     async def row(
         self, user: str, names: Sequence[str], now: datetime, *, within_s: float = READ_WITHIN_S
-    ) -> dict[str, Any]:
-        """The named features of one user at this moment; None for what the store does not know.
+    ) -> OnlineRow:
+        """The named features of one user at this moment.
 
         Raises:
             StoreDownError: the store failed, was too slow, or failed less than `REST_S` ago.
@@ -88,13 +89,15 @@ class OnlineFeatures:
                 async with asyncio.timeout(within_s):
                     features = await self._open()
                     if self._reads_async:
-                        row = await features.online_user_async(user, names, now)
+                        row = await features.online_row_async(user, names, now)
                     else:
-                        row = await asyncio.to_thread(features.online_user, user, names, now)
+                        row = await asyncio.to_thread(features.online_row, user, names, now)
         except STORE_ERRORS as error:
             self._failed(error)
             raise StoreDownError(str(error)) from error
         self._failed_at = None
+        for view in row.expired:
+            EXPIRED.labels(view).inc()
         return row
 
     async def apply(self, events: Sequence[Event], now: datetime) -> None:

@@ -68,7 +68,7 @@ class RecommendPipeline:
         except StoreDownError:
             # What lies in the cart is a session too; without it nothing personal is left to say.
             return UserState.empty(request.user_id, now.timestamp()), Step.NO_FEATURES if known else Step.POPULAR
-        return UserState.from_row(request.user_id, row, now.timestamp()), Step.FULL
+        return UserState.from_row(request.user_id, row.values, now.timestamp()), Step.FULL
 
 
 def _recommend(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from services.champion import ChampionWatch
 from services.clock import Clock
 from services.errors import StoreDownError
 from services.intake import Intake
+from services.items import ItemWatch
 from services.messages import Health
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
+from services.refresh import ItemRefresh
 
 log = logging.getLogger("bentoml.kairos")
 
@@ -31,7 +34,9 @@ class Runtime:
     def __init__(self, settings: Settings, packed: Callable[[], tuple[str, Path] | None] = lambda: None) -> None:
         self.clock = Clock(settings.clock_start)
         self.online = OnlineFeatures(settings)
-        self.champions = ChampionWatch(settings.champion, packed)
+        self.items = ItemWatch(settings.packed, self.clock.now)
+        self.champions = ChampionWatch(settings.champion, packed, self.items)
+        self.refresh = ItemRefresh(settings, self.clock)
         self.pipeline = RecommendPipeline(self.champions, self.online, self.clock)
         self._log = EventLog(settings.event_log)
         self.intake = Intake(self._log, self.online, self.clock)
@@ -41,10 +46,12 @@ class Runtime:
         """Load the model, open the store, apply what a crash left unapplied; then keep up in the background."""
         # One request is one user: threads within an operation cost more than they bring.
         torch.set_num_threads(1)
+        await asyncio.to_thread(self.items.follow)
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()
         await self.intake.catch_up()
-        self._tasks = [self._background(self.champions.watch()), self._background(self.intake.keep_up())]
+        work = (self.champions.watch(), self.intake.keep_up(), self.refresh.keep_up())
+        self._tasks = [self._background(part) for part in work]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -70,6 +77,7 @@ class Runtime:
             model_version=served.version if served else None,
             online_store="up" if up else "down",
             events_waiting=await self.intake.waiting(),
+            items_as_of=_iso(served.items_at) if served and served.items_at is not None else None,
             now=self.clock.now().isoformat(timespec="seconds"),
         )
 
@@ -88,6 +96,10 @@ class Runtime:
         task = asyncio.create_task(work)
         task.add_done_callback(_report)
         return task
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -34,5 +34,9 @@ class Engine(Protocol):
         ...
 
     def cut(self, moment: datetime | None, inputs: Collection[Input]) -> AbstractContextManager[Cut]:
-        """The named inputs as of `moment`; None where only tables that carry their own time are read."""
+        """The named inputs as of `moment`; None where only tables that carry their own time are read.
+
+        Args:
+            inputs: one for each feature that is to be computed, so that what several read is made once.
+        """
         ...

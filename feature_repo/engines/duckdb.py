@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import ibis
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
 from feature_repo import inputs as cuts
+from feature_repo import schema as s
 from feature_repo.feature import MOMENT, Input
 from feature_repo.lake import Lake
 
@@ -40,6 +43,8 @@ class DuckDBEngine:
 
     lake: Lake
     name: str = "duckdb"
+    fresh: pa.Table | None = None
+    """Events that the lake does not hold yet, of the contract's schema."""
 
     @contextmanager
     def cut(self, moment: datetime | None, inputs: Collection[Input]) -> Iterator[DuckDBCut]:
@@ -50,7 +55,8 @@ class DuckDBEngine:
             con.disconnect()
 
     def _tables(self, con: Backend, moment: datetime | None, inputs: Collection[Input]) -> dict[Input, Table]:
-        """The inputs of events are stored in DuckDB, because several features read each of them."""
+        """An input of events that several features read is stored in DuckDB; for one feature it is a view, of which
+        only the columns that the feature reads are computed."""
         tables: dict[Input, Table] = {
             "items": con.read_parquet(self.lake.items),
             "users": con.read_parquet(self.lake.users),
@@ -58,10 +64,17 @@ class DuckDBEngine:
         if moment is None:
             return tables
         at = ibis.literal(moment.astimezone(UTC)).cast(TIME)
-        events = con.read_parquet(self.lake.events).mutate(**{MOMENT: at})
+        events = con.read_parquet(self.lake.events)
+        if self.fresh is not None:
+            con.con.register("fresh", self.fresh)  # Ibis's own way stumbles over DuckDB 2's DROP VIEW
+            events = events.select(*s.EVENTS.names).union(con.table("fresh"))
+        events = events.mutate(**{MOMENT: at})
         events = cuts.with_category(events, tables["items"], at)
-        if "history" in inputs:
-            tables["history"] = con.create_table("history", cuts.history(events), temp=True)
-        if "events" in inputs:
-            tables["events"] = con.create_table("past", cuts.past(events), temp=True)
+        readers = Counter(inputs)
+        makers: dict[Input, Callable[[Table], Table]] = {"history": cuts.history, "events": cuts.past}
+        for name, cut in makers.items():
+            if readers[name] == 1:
+                tables[name] = con.create_view(f"cut_{name}", cut(events))
+            elif readers[name]:
+                tables[name] = con.create_table(f"cut_{name}", cut(events), temp=True)
         return tables

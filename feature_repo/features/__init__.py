@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from functools import lru_cache
 
+from feature_repo.checks import problems_of
+from feature_repo.errors import FeatureFileError
 from feature_repo.feature import Feature
+from feature_repo.feature_files import load
 
 
 def discover() -> dict[str, Feature]:
-    """Every feature by name, in the order of the files' names."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    features = [module.FEATURE for module in modules if hasattr(module, "FEATURE")]
-    return {feature.name: feature for feature in features}
+    """Every feature by name, in the order of the files' names; read and checked once per process.
+
+    Raises:
+        FeatureFileError: files are wrong; names every problem of every file.
+    """
+    return dict(_discovered(tuple(__path__)))
+
+
+@lru_cache
+def _discovered(folders: tuple[str, ...]) -> dict[str, Feature]:
+    features, problems = load(__name__, folders)
+    problems += problems_of(features)
+    if problems:
+        raise FeatureFileError("feature files, nothing was changed:\n" + "\n".join(f"  {line}" for line in problems))
+    return {feature.name: feature for feature in features.values()}

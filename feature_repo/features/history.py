@@ -5,7 +5,7 @@ from __future__ import annotations
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import MOMENT, RECENCY, USER, Feature, epoch_us
+from feature_repo.feature import MOMENT, RECENCY, USER, Expect, Feature, epoch_us
 from feature_repo.lists import parallel_lists
 from feature_repo.schema import CATEGORY, EVENT_ID, EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 
@@ -14,6 +14,7 @@ def history(history: Table) -> Table:
     """Parallel lists of the user's newest events, newest last; times in epoch microseconds
     (whole numbers, which float64 holds exactly).
 
+    `history_size` is their length: with the row's moment it tells cheaply whether a history has changed.
     An unknown category is the empty string and an unknown value NaN, as lists in Feast hold no nulls.
     """
     columns = {
@@ -24,7 +25,8 @@ def history(history: Table) -> Table:
         "history_values": history[VALUE].fill_null(float("nan")),
         "history_categories": history[CATEGORY].fill_null(""),
     }
-    return parallel_lists(history, [USER_ID, MOMENT], -history[RECENCY], columns)
+    lists = parallel_lists(history, [USER_ID, MOMENT], -history[RECENCY], columns)
+    return lists.mutate(history_size=lists["history_ids"].length().cast("float64"))
 
 
 FEATURE = Feature(
@@ -33,6 +35,7 @@ FEATURE = Feature(
     reads="history",
     compute=history,
     fields={
+        "history_size": Float64,
         "history_ids": Array(String),
         "history_items": Array(String),
         "history_types": Array(String),
@@ -41,5 +44,6 @@ FEATURE = Feature(
         "history_categories": Array(String),
     },
     description="The newest events, for the stream path to add to",
+    expects={"history_size": Expect(at_least=0, null_share=0), "history_times": Expect(at_least=0, null_share=0)},
     trained_on=False,
 )

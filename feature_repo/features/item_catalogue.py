@@ -5,7 +5,7 @@ from __future__ import annotations
 from feast.types import Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import ITEM, MOMENT, Feature
+from feature_repo.feature import ITEM, MOMENT, Expect, Feature
 from feature_repo.schema import BRAND, CATEGORY, DEPARTMENT, NAME, PRICE, SUBCATEGORY, TIMESTAMP
 
 
@@ -21,4 +21,5 @@ FEATURE = Feature(
     compute=item_catalogue,
     fields={**dict.fromkeys((NAME, CATEGORY, SUBCATEGORY, DEPARTMENT, BRAND), String), PRICE: Float64},
     description="Name, category, department, brand and list price",
+    expects={PRICE: Expect(at_least=0, drift=0.5)},
 )

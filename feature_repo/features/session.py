@@ -5,7 +5,7 @@ from __future__ import annotations
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import MOMENT, RECENCY, USER, Feature
+from feature_repo.feature import MOMENT, RECENCY, USER, Expect, Feature
 from feature_repo.lists import parallel_lists
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, SESSION_EVENTS, TIMESTAMP, USER_ID
 
@@ -28,4 +28,5 @@ FEATURE = Feature(
     compute=session,
     fields={"session_items": Array(String), "session_types": Array(String), "session_times": Array(Float64)},
     description="The last 50 events",
+    expects={"session_times": Expect(at_least=0, null_share=0)},
 )

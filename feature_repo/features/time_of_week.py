@@ -6,7 +6,8 @@ import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import HOUR_OF_WEEK, MOMENT, TIME_OF_WEEK, Feature
+from feature_repo.feature import HOUR_OF_WEEK, MOMENT, TIME_OF_WEEK, Expect, Feature
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import CATEGORY, TIMESTAMP
 
 TOP_CATEGORIES = 10
@@ -26,16 +27,14 @@ def time_of_week(events: Table) -> Table:
         share=counts["n"] / in_hour,
         rank=ibis.row_number().over(group_by=[MOMENT, HOUR_OF_WEEK], order_by=order),
     )
-    top = (ranked["rank"] < TOP_CATEGORIES) & (ranked[CATEGORY] != "")
-    busy = ranked.group_by(MOMENT, HOUR_OF_WEEK).agg(
-        intensity=ranked["intensity"].max(),
-        top_categories=ranked[CATEGORY].collect(where=top, order_by=ranked["rank"]),
-        top_category_shares=ranked["share"].collect(where=top, order_by=ranked["rank"]),
-    )
-    week = ibis.range(168).unnest().name(HOUR_OF_WEEK).as_table()
-    week = week.mutate(**{HOUR_OF_WEEK: week[HOUR_OF_WEEK].cast("int64")})
-    hours = week.cross_join(events.select(MOMENT).distinct())
+    busy = ranked.group_by(MOMENT, HOUR_OF_WEEK).agg(intensity=ranked["intensity"].max())
+    top = ranked.filter(ranked["rank"] < TOP_CATEGORIES, ranked[CATEGORY] != "")
+    columns = {"top_categories": top[CATEGORY], "top_category_shares": top["share"]}
+    bought = parallel_lists(top, [MOMENT, HOUR_OF_WEEK], top["rank"], columns)
+    hours = events.select(MOMENT).distinct().mutate(**{HOUR_OF_WEEK: ibis.range(168)}).unnest(HOUR_OF_WEEK)
+    hours = hours.mutate(**{HOUR_OF_WEEK: hours[HOUR_OF_WEEK].cast("int64")})
     rows = hours.left_join(busy, [MOMENT, HOUR_OF_WEEK])
+    rows = rows.left_join(bought, [MOMENT, HOUR_OF_WEEK], rname="{name}_bought")
     return rows.mutate(intensity=rows["intensity"].fill_null(0.0))
 
 
@@ -46,4 +45,8 @@ FEATURE = Feature(
     compute=time_of_week,
     fields={"intensity": Float64, "top_categories": Array(String), "top_category_shares": Array(Float64)},
     description="How busy each hour of the week is, and the categories bought then",
+    expects={
+        "intensity": Expect(at_least=0, at_most=168, null_share=0),
+        "top_category_shares": Expect(at_least=0, at_most=1),
+    },
 )

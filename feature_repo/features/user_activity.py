@@ -5,7 +5,7 @@ from __future__ import annotations
 from feast.types import Float64
 from ibis.expr.types import Table, Value
 
-from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
+from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
 from feature_repo.lists import distinct_count
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
 
@@ -50,5 +50,19 @@ FEATURE = Feature(
         "last_event_at": Float64,
         **{f"last_{kind}_at": Float64 for kind in TELLING_TYPES},
     },
-    description="Counts, spend and distinct items over 7, 30 and 90 days; recency of each event type; gap between purchases",
+    description="Counts, spend and distinct items over 7, 30 and 90 days; recency of each event; purchase gap",
+    expects={
+        **{
+            f"{what}_{d}d": Expect(at_least=0, null_share=0)
+            for d in WINDOWS_DAYS
+            for what in ("events", "purchases", "items")
+        },
+        # Returns count with what they are worth, so spend has no floor.
+        **{f"spend_{d}d": Expect(null_share=0) for d in WINDOWS_DAYS},
+        "spend_30d": Expect(null_share=0, drift=0.5),
+        "baskets_90d": Expect(at_least=0, null_share=0),
+        "purchase_gap_days": Expect(at_least=1),
+        "last_event_at": Expect(at_least=0, null_share=0),
+        **{f"last_{kind}_at": Expect(at_least=0) for kind in TELLING_TYPES},
+    },
 )

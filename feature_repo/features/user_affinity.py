@@ -6,8 +6,8 @@ import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
-from feature_repo.lists import parallel_lists
+from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
+from feature_repo.lists import TIE_DIGITS, parallel_lists
 from feature_repo.schema import CATEGORY, EVENT_TYPE, EVENT_WEIGHTS, HALF_LIVES_DAYS, USER_ID
 
 CATEGORIES = 50
@@ -21,7 +21,7 @@ def user_affinity(history: Table) -> Table:
     known = history.mutate(decayed=decayed).filter(history[CATEGORY].notnull())
     by_category = known.group_by(USER_ID, MOMENT, CATEGORY).agg(decayed=known["decayed"].sum())
     whole = ibis.window(group_by=[USER_ID, MOMENT])
-    order = [ibis.desc(by_category["decayed"]), by_category[CATEGORY]]
+    order = [ibis.desc(by_category["decayed"].round(TIE_DIGITS)), by_category[CATEGORY]]
     shares = by_category.mutate(
         share=by_category["decayed"] / by_category["decayed"].sum().over(whole).nullif(0),
         rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order),
@@ -38,4 +38,5 @@ FEATURE = Feature(
     compute=user_affinity,
     fields={"categories": Array(String), "category_shares": Array(Float64)},
     description="The user's share of decayed weight per category, strongest first",
+    expects={"category_shares": Expect(at_least=0, at_most=1, null_share=0, drift=0.5)},
 )

@@ -6,8 +6,8 @@ import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import MOMENT, USER, Feature
-from feature_repo.lists import distinct_count, parallel_lists
+from feature_repo.feature import MOMENT, USER, Expect, Feature
+from feature_repo.lists import parallel_lists
 from feature_repo.schema import CATEGORY, EVENT_TYPE, PURCHASE, TIMESTAMP, USER_ID
 
 CATEGORIES = 50
@@ -28,11 +28,12 @@ def user_cycles(history: Table) -> Table:
     """
     bought = history.filter(history[EVENT_TYPE] == PURCHASE, history[CATEGORY].notnull())
     second = bought[TIMESTAMP].epoch_seconds().cast("float64")
-    day = (second / 86_400).floor().cast("float64")
-    cycles = bought.group_by(USER_ID, MOMENT, CATEGORY).agg(
-        cycle_days=distinct_count(day).cast("float64"),
-        span=day.max() - day.min(),
-        cycle_last_at=second.max(),
+    bought = bought.mutate(second=second, day=(second / 86_400).floor().cast("float64"))
+    days = bought.group_by(USER_ID, MOMENT, CATEGORY, bought["day"]).agg(last=bought["second"].max())
+    cycles = days.group_by(USER_ID, MOMENT, CATEGORY).agg(
+        cycle_days=days.count().cast("float64"),
+        span=days["day"].max() - days["day"].min(),
+        cycle_last_at=days["last"].max(),
     )
     cycles = cycles.filter(cycles["cycle_days"] > 1)
     order = [ibis.desc(cycles["cycle_days"]), cycles[CATEGORY]]
@@ -51,4 +52,9 @@ FEATURE = Feature(
     compute=user_cycles,
     fields=FIELDS,
     description="Purchase cycle of each category that the user bought on more than one day",
+    expects={
+        "cycle_days": Expect(at_least=2, null_share=0),
+        "cycle_gap_days": Expect(at_least=1, null_share=0),
+        "cycle_last_at": Expect(at_least=0, null_share=0),
+    },
 )

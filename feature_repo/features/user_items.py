@@ -6,8 +6,8 @@ import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import AGE_DAYS, MOMENT, USER, Feature
-from feature_repo.lists import parallel_lists
+from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
+from feature_repo.lists import TIE_DIGITS, parallel_lists
 from feature_repo.schema import (
     EVENT_TYPE,
     EVENT_WEIGHTS,
@@ -37,7 +37,7 @@ def user_items(history: Table) -> Table:
         own_last_purchase_at=second.max(where=bought).fill_null(float("nan")),
         **{name: (weight * 0.5 ** (history[AGE_DAYS] / days)).sum() for name, days in DECAYS.items()},
     )
-    order = [ibis.desc(items["own_decayed"]), items[ITEM_ID]]
+    order = [ibis.desc(items["own_decayed"].round(TIE_DIGITS)), items[ITEM_ID]]
     items = items.mutate(rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order))
     items = items.filter(items["rank"] < OWN_ITEMS).rename(own_items=ITEM_ID)
     return parallel_lists(items, [USER_ID, MOMENT], items["rank"], {name: items[name] for name in FIELDS})
@@ -58,4 +58,8 @@ FEATURE = Feature(
     compute=user_items,
     fields=FIELDS,
     description="The user's own items with purchases, first and last time, and decayed weight",
+    expects={
+        **dict.fromkeys(("own_purchases", "own_first_at", "own_last_at", *DECAYS), Expect(at_least=0, null_share=0)),
+        "own_last_purchase_at": Expect(at_least=0),
+    },
 )

@@ -89,7 +89,7 @@ class CsvFiles(Connector):
         path, columns = table
         parquet = path.suffix in PARQUET_SUFFIXES
         whole = parquet_chunks(path, columns, 1 << 20) if parquet else csv_chunks(path, self._form, columns, 1 << 20)
-        parts = [_unbroken(path, chunk) for chunk in whole]
+        parts = [unbroken(path, chunk) for chunk in whole]
         return pa.concat_tables(parts) if parts else None
 
 
@@ -105,7 +105,7 @@ class ParquetFiles(CsvFiles):
         return parquet_chunks(path, columns, chunk_rows)
 
 
-def _unbroken(path: Path, chunk: Chunk) -> pa.Table:
+def unbroken(path: Path, chunk: Chunk) -> pa.Table:
     """An items or users table is read whole or not at all."""
     if chunk.broken:
         row = chunk.broken[0]

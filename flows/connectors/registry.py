@@ -10,10 +10,13 @@ from flows.connectors.complete_journey import CompleteJourney
 from flows.connectors.event_log import EventLogConnector
 from flows.connectors.files import CsvFiles, ParquetFiles
 from flows.connectors.movielens import MovieLens100K
+from flows.connectors.postgres import PostgresSource
+from flows.connectors.spark import SparkSource
 from flows.errors import UnknownConnectorError
 
 CONNECTORS: dict[str, type[Connector]] = {
-    kind.name: kind for kind in (CompleteJourney, CsvFiles, ParquetFiles, MovieLens100K, EventLogConnector)
+    kind.name: kind
+    for kind in (CompleteJourney, CsvFiles, ParquetFiles, MovieLens100K, EventLogConnector, PostgresSource, SparkSource)
 }
 
 

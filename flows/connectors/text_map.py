@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,12 +37,19 @@ def text_map(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int) -> pa
 
 
 def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """One array of strings; nested values are written as Python would."""
+    """One array of strings; nested values are written as JSON, so that they can be read back."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # no chunk at all
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_nested(array.type):
-        return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
+        is_map = pa.types.is_map(array.type)
+        return pa.array([_as_json(value, is_map) for value in array.to_pylist()], pa.string())
     return pc.cast(array, pa.string())
+
+
+def _as_json(value: Any, is_map: bool) -> str | None:
+    if value is None:
+        return None
+    return json.dumps(dict(value) if is_map else value, ensure_ascii=False, default=str)

@@ -45,6 +45,7 @@ class Finding:
         warning: whether breaking it is only worth telling.
         expected: what it wants, in words.
         rows: positions in the frame of the rows that break it, int64.
+        observed: what was measured, of a rule about a whole column.
     """
 
     rule: str
@@ -52,6 +53,7 @@ class Finding:
     warning: bool
     expected: str
     rows: np.ndarray
+    observed: Any = None
 
 
 class Checks:
@@ -107,7 +109,10 @@ class Checks:
         return Path(unquote(urlparse(index).path))
 
     def _add(self, suite: ExpectationSuite, result: ExpectationSuiteValidationResult) -> None:
-        _, sums, _ = self._sums.setdefault(suite.name, (suite, {}, dict(result.meta)))
+        whole, sums, _ = self._sums.setdefault(suite.name, (suite, {}, dict(result.meta)))
+        for expectation in suite.expectations:
+            if whole is not suite and expectation.meta["rule"] not in sums:
+                whole.expectations.append(expectation)  # its own way to add one writes a file each time
         for one in result.results:
             rule = one.expectation_config.meta["rule"]
             if rule in sums:  # a chunk may lack a column that another has
@@ -141,6 +146,7 @@ def _finding(one: ExpectationValidationResult) -> Finding:
         FailureSeverity(config.severity) is FailureSeverity.WARNING,
         config.meta["expected"],
         rows,
+        one.result.get("observed_value"),
     )
 
 

@@ -117,13 +117,16 @@ def test_a_purchase_without_value_is_worth_price_times_quantity(stream: StreamPa
     assert features.online_rows("user_activity", "user_id", ["u"]).loc["u", "spend_7d"] == 4.0 + 7.5
 
 
-def test_hours_are_utc_wherever_it_runs(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hours_are_utc_wherever_it_runs(
+    stream: StreamPath, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
-    zone = StreamPath(features)._db.sql("SELECT current_setting('TimeZone')").fetchall()
+    cursors = StreamPath(features)._cursors.values()
+    zones = {cursor.execute("SELECT current_setting('TimeZone')").fetchall()[0] for cursor in cursors}
     monkeypatch.undo()
     time.tzset()
-    assert zone == [("UTC",)]
+    assert zones == {("UTC",)}
 
 
 def test_a_late_event_takes_its_place(stream: StreamPath, features: Features) -> None:

@@ -84,7 +84,7 @@ def test_each_bad_row_is_rejected_with_its_rule_and_the_rest_goes_on(settings: S
     assert batch.by_rule == report.by_rule
     assert report.expected["user_id_length"] == "user_id of at most 128 characters"
     assert set(report.expected) == set(report.by_rule)
-    assert (batch.rows, batch.rejected_at) == (len(BAD_ROWS), NOW)
+    assert (batch.open, batch.rejected_at) == (len(BAD_ROWS), NOW)
     assert batch.by_rule["row_form"] == 2
 
 

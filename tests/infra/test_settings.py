@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import PROFILES, SettingsError, settings
+from infra.settings import PROFILES, Settings, SettingsError, settings
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +38,43 @@ def test_an_unknown_profile_names_those_there_are(monkeypatch: pytest.MonkeyPatc
 
 def test_redis_without_its_address_is_an_error_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIROS_ONLINE_STORE", "redis")
-    with pytest.raises(SettingsError, match="KAIROS_REDIS_URL"):
+    with pytest.raises(SettingsError, match=r"KAIROS_REDIS_URL is not set.*redis://"):
         settings()
+
+
+def test_production_names_both_connections_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIROS_PROFILE", "production")
+    with pytest.raises(SettingsError, match=r"KAIROS_REDIS_URL is not set.*KAIROS_REDIS_URL=redis://"):
+        settings()
+    monkeypatch.setenv("KAIROS_REDIS_URL", "localhost:6379")
+    with pytest.raises(SettingsError, match=r"KAIROS_REGISTRY is not set.*KAIROS_REGISTRY=postgresql"):
+        settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("KAIROS_REDIS_URL", "http://:secret@localhost"), ("KAIROS_REGISTRY", "mysql://kairos:secret@localhost/kairos")],
+)
+def test_a_server_of_another_kind_is_refused_without_its_password(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIROS_PROFILE", "production")
+    monkeypatch.setenv("KAIROS_REDIS_URL", "localhost:6379")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable) as refused:
+        settings()
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_form_of_the_registrys_url_uses_the_driver_that_is_there(scheme: str) -> None:
+    assert Settings(registry=f"{scheme}://host/db").registry_url == "postgresql+psycopg://host/db"
+    assert Settings(registry="/srv/registry.db").registry_url is None
 
 
 @pytest.mark.parametrize("profile", [path.stem for path in PROFILES.glob("*.toml")])
 def test_every_profile_loads(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIROS_PROFILE", profile)
     monkeypatch.setenv("KAIROS_REDIS_URL", "localhost:6379")
+    monkeypatch.setenv("KAIROS_REGISTRY", "postgresql://localhost/kairos")
     assert settings().profile == profile

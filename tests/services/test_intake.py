@@ -30,7 +30,7 @@ class Parts:
 
     async def session(self, user: str) -> list[str]:
         row = await self.online.row(user, ["session:session_items"], NOW, within_s=10)
-        return list(row["session_items"] or [])
+        return list(row.values["session_items"] or [])
 
 
 @pytest.fixture

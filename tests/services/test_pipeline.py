@@ -83,7 +83,7 @@ async def test_novel_only_leaves_out_what_was_bought(pipeline: RecommendPipeline
     answer = await pipeline.answer(RecommendRequest(user_id="u1", k=20, novel_only=True))
     row = await OnlineFeatures(shop.settings).row("u1", ["user_items:own_items"], NOW, within_s=10)
     assert answer.items
-    assert not set(row["own_items"]) & set(_ids(answer))
+    assert not set(row.values["own_items"]) & set(_ids(answer))
 
 
 async def test_the_ladder(served: Served, shop: Shop, tmp_path: Path) -> None:

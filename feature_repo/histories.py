@@ -1,0 +1,221 @@
+"""Users' histories as the stream path holds them: the input `history`, cut for the users of a few events.
+
+A history is an Arrow table of the user's newest events, oldest first. What the online store has is read once and kept
+as long as the store's row is the one that we wrote or read: its moment and its size tell.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
+
+from feature_repo import schema as s
+from feature_repo.event import Event
+from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY
+from feature_repo.inputs import MICROSECONDS_PER_DAY
+
+_TIME = pa.timestamp("us", tz="UTC")
+EVENTS: Final = pa.schema(
+    [
+        (s.USER_ID, pa.string()),
+        (s.EVENT_ID, pa.string()),
+        (s.ITEM_ID, pa.string()),
+        (s.EVENT_TYPE, pa.string()),
+        (s.TIMESTAMP, _TIME),
+        (s.VALUE, pa.float64()),
+        (s.CATEGORY, pa.string()),
+    ]
+)
+"""What does not change about an event as time goes by."""
+INPUT: Final = EVENTS.append(pa.field(MOMENT, _TIME)).append(pa.field(AGE_DAYS, pa.float64())).append(
+    pa.field(RECENCY, pa.int64())
+)  # fmt: skip
+"""The input `history`, as the compiled expressions read it."""
+CACHED_EVENTS: Final = 2_000_000
+"""About 200 MB; past that the users longest without an event are read again when they return."""
+CHUNKS: Final = 32
+"""An event more is a chunk more; past this they are made one."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+EventRow = dict[str, Any]
+"""One event by the columns of `EVENTS`."""
+
+
+class Serialized(bytes):
+    """A value of a list feature as it is stored. Appending to the list is appending bytes: where a protobuf message
+    stands twice, its repeated fields add up (https://protobuf.dev/programming-guides/encoding/#last-one-wins)."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - takes the place of a protobuf message
+        return bytes(self)
+
+
+@dataclass(frozen=True)
+class History:
+    """One user's newest events, oldest first, and the moment for which the online features were computed."""
+
+    events: pa.Table
+    moment: datetime
+    ids: frozenset[str]
+    lists: Mapping[str, bytes]
+    """The features of the view `history` as they are stored, so that an event more costs no second encoding."""
+
+    @classmethod
+    def of(cls, events: pa.Table, moment: datetime) -> History:
+        return cls(events, moment, frozenset(events[s.EVENT_ID].to_pylist()), _encoded(events))
+
+    @classmethod
+    def empty(cls) -> History:
+        return cls.of(EVENTS.empty_table(), s.BEGINNING)
+
+    @classmethod
+    def from_online(cls, user: str, row: Mapping[str, Any], moment: datetime) -> History:
+        """From a row of the view `history`; undoes the stand-ins for null that lists in Feast need."""
+        ids = row["history_ids"] or []
+        times = np.asarray(row["history_times"] or [], np.float64).astype(np.int64)
+        values = np.asarray(row["history_values"] or [], np.float64)
+        columns = [
+            pa.array([user] * len(ids), pa.string()),
+            pa.array(ids, pa.string()),
+            pa.array(row["history_items"] or [], pa.string()),
+            pa.array(row["history_types"] or [], pa.string()),
+            pa.array(times, _TIME),
+            pa.array(values, mask=np.isnan(values)),
+            pa.array([category or None for category in row["history_categories"] or []], pa.string()),
+        ]
+        return cls.of(pa.table(columns, schema=EVENTS), moment)
+
+    def online(self) -> dict[str, Value]:
+        """The row of the view `history`."""
+        lists = {name: cast(Value, Serialized(stored)) for name, stored in self.lists.items()}
+        return {"history_size": Value(double_val=self.events.num_rows), **lists}
+
+    def with_events(self, arrived: Sequence[EventRow], now: datetime) -> History:
+        """The history after some events, as of `now`, or of the newest event if that is later.
+
+        Events that it has already change nothing. Late ones take their place. The moment never goes back, as an
+        online row of an earlier moment would be refused: a clock that ran backwards stands still instead.
+        """
+        fresh = list({row[s.EVENT_ID]: row for row in arrived if row[s.EVENT_ID] not in self.ids}.values())
+        if not fresh:
+            return replace(self, moment=max(now, self.moment))
+        # The order of `inputs.history`, the other way round.
+        fresh.sort(key=itemgetter(s.EVENT_ID), reverse=True)
+        fresh.sort(key=itemgetter(s.TIMESTAMP))
+        newer = pa.Table.from_pylist(fresh, schema=EVENTS)
+        events = pa.concat_tables([self.events, newer])
+        moment = max(now, self.moment, fresh[-1][s.TIMESTAMP])
+        if events.num_rows <= s.HISTORY_EVENTS and self._ends_before(fresh[0]):
+            if events[s.EVENT_ID].num_chunks > CHUNKS:
+                events = events.combine_chunks()
+            added = _encoded(newer)
+            ids = self.ids.union(row[s.EVENT_ID] for row in fresh)
+            return History(events, moment, ids, {name: stored + added[name] for name, stored in self.lists.items()})
+        order = [(s.TIMESTAMP, "ascending"), (s.EVENT_ID, "descending")]
+        events = events.take(pc.sort_indices(events, sort_keys=order)).combine_chunks()
+        return History.of(events.slice(max(events.num_rows - s.HISTORY_EVENTS, 0)), moment)
+
+    def _ends_before(self, row: EventRow) -> bool:
+        if not self.events.num_rows:
+            return True
+        newest = self.events[s.TIMESTAMP][-1].as_py()
+        return bool(
+            newest < row[s.TIMESTAMP]
+            or (newest == row[s.TIMESTAMP] and self.events[s.EVENT_ID][-1].as_py() > row[s.EVENT_ID])
+        )
+
+    def columns_at_moment(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The moment in epoch microseconds, the age in days and the recency of each event."""
+        times = _times(self.events)
+        moment = (self.moment - _EPOCH) // _MICROSECOND
+        return np.full(len(times), moment), (moment - times) / MICROSECONDS_PER_DAY, np.arange(len(times))[::-1]
+
+
+def history_input(histories: Iterable[History]) -> pa.Table:
+    """The input `history` of several users, each as of the user's own moment."""
+    histories = list(histories)
+    events = pa.concat_tables([history.events for history in histories])
+    moment, age, recency = (
+        np.concatenate(column) for column in zip(*(h.columns_at_moment() for h in histories), strict=True)
+    )
+    columns = [*events.columns, pa.array(moment, _TIME), pa.array(age), pa.array(recency)]
+    return pa.table(columns, schema=INPUT)
+
+
+def event_rows(events: Iterable[Event], categories: Mapping[str, str | None]) -> dict[str, list[EventRow]]:
+    """Events that have their time as history rows, by user. A purchase without value is worth price times quantity,
+    as in `inputs.history`."""
+    by_user: dict[str, list[EventRow]] = {}
+    for event in events:
+        worth = event.value
+        if worth is None and event.event_type == s.PURCHASE and event.price is not None:
+            worth = event.price * (1.0 if event.quantity is None else event.quantity)
+        row = {
+            s.USER_ID: event.user_id,
+            s.EVENT_ID: event.event_id,
+            s.ITEM_ID: event.item_id,
+            s.EVENT_TYPE: event.event_type,
+            s.TIMESTAMP: event.timestamp,
+            s.VALUE: worth,
+            s.CATEGORY: categories.get(event.item_id),
+        }
+        by_user.setdefault(event.user_id, []).append(row)
+    return by_user
+
+
+class HistoryCache:
+    """The histories used last, up to `CACHED_EVENTS` events in all."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, History] = OrderedDict()
+        self._events = 0
+
+    def get(self, user: str, moment: datetime | None, size: float | None) -> History | None:
+        """The user's history if it is the one that the online store holds; None if that must be read."""
+        if moment is None:
+            return History.empty()
+        held = self._held.get(user)
+        if held is None or held.moment != moment or held.events.num_rows != size:
+            return None
+        self._held.move_to_end(user)
+        return held
+
+    def put(self, user: str, history: History) -> None:
+        before = self._held.pop(user, None)
+        self._held[user] = history
+        self._events += history.events.num_rows - (before.events.num_rows if before else 0)
+        while self._events > CACHED_EVENTS and len(self._held) > 1:
+            _, oldest = self._held.popitem(last=False)
+            self._events -= oldest.events.num_rows
+
+
+def _times(events: pa.Table) -> np.ndarray[Any, Any]:
+    """Epoch microseconds."""
+    return events[s.TIMESTAMP].cast(pa.int64()).to_numpy()
+
+
+def _encoded(events: pa.Table) -> dict[str, bytes]:
+    """The lists of the view `history`, as its expression gives them."""
+    values = events[s.VALUE].to_numpy()  # null becomes NaN
+    texts = {
+        "history_ids": events[s.EVENT_ID],
+        "history_items": events[s.ITEM_ID],
+        "history_types": events[s.EVENT_TYPE],
+        "history_categories": events[s.CATEGORY].fill_null(""),
+    }
+    numbers = {"history_times": _times(events).astype(np.float64), "history_values": values}
+    messages = {
+        **{name: Value(string_list_val=StringList(val=column.to_pylist())) for name, column in texts.items()},
+        **{name: Value(double_list_val=DoubleList(val=column)) for name, column in numbers.items()},
+    }
+    return {name: message.SerializeToString() for name, message in messages.items()}

@@ -1,0 +1,51 @@
+"""Which models read which features: what a bundle says of itself, in the model store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import bentoml
+
+from infra.settings import Settings
+from models import registry
+from models.bundle import MANIFEST
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A published bundle and the features that it asks for, as `view:feature`."""
+
+    tag: str
+    features: frozenset[str]
+    in_service: bool
+
+
+def readers(config: Settings) -> list[Reader]:
+    """Every bundle of the model store, the one in service first."""
+    champion = _champion(config)
+    found = [
+        Reader(str(model.tag), _reads(Path(model.path)), str(model.tag) == champion)
+        for model in bentoml.models.list()
+        if model.tag.name == registry.MODEL_NAME
+    ]
+    return sorted(found, key=lambda reader: (not reader.in_service, reader.tag))
+
+
+def live_features(config: Settings) -> dict[str, frozenset[str]]:
+    """Bundle in service -> features that it reads."""
+    return {reader.tag: reader.features for reader in readers(config) if reader.in_service}
+
+
+def _champion(config: Settings) -> str | None:
+    try:
+        return registry.champion(config.champion).tag
+    except registry.NoChampionError:
+        return None
+
+
+def _reads(bundle: Path) -> frozenset[str]:
+    # Of whatever format: a bundle that this code cannot load may still be in service with the code that can.
+    content = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
+    return frozenset(name for name in content.get("features", ()) if ":" in name)

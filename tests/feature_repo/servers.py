@@ -1,0 +1,107 @@
+"""The servers of profile production, a part of each for one test: left out where they are not reachable, but in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra.settings import Settings
+
+REDIS_URL = os.environ.get("KAIROS_TEST_REDIS_URL", "redis://localhost:6379/15")
+POSTGRES_URL = os.environ.get("KAIROS_TEST_POSTGRES_URL", "postgresql://postgres@localhost:5432/postgres")
+
+
+def missing(what: str, error: Exception) -> None:
+    """Skip, saying why; in CI the servers must be there."""
+    message = f"{what} is not reachable: {error}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@contextmanager
+def production(home: Path) -> Iterator[Settings]:
+    """Settings of profile production with a project and a PostgreSQL schema of their own, removed afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with postgres_schema(name) as registry, redis_project(name):
+        yield Settings(
+            home=home,
+            reports=home / "reports",
+            profile="production",
+            project=name,
+            registry_type="sql",
+            registry=registry,
+            online_store="redis",
+            redis_url=REDIS_URL,
+            redis_timeout_s=5,
+        )
+
+
+@contextmanager
+def postgres_schema(name: str) -> Iterator[str]:
+    """A schema while this is open; gives the URL of the database with that schema as the only one."""
+    try:
+        connection = psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        missing("PostgreSQL", error)
+        raise
+    with connection:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        try:
+            yield f"{POSTGRES_URL}?options={quote(f'-csearch_path={name}')}"
+        finally:
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+
+
+@contextmanager
+def redis_project(name: str) -> Iterator[None]:
+    """Deletes the keys of the Feast project, and of those whose names begin with its name, afterwards."""
+    with Redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
+        try:
+            client.ping()
+        except RedisError as error:
+            missing("Redis", error)
+        yield
+        for key in client.scan_iter(f"*{name}*"):
+            client.delete(key)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Redis of the test's own, so that it can be halted and killed; its port is the last of its `args`."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    command = [program, "--save", "", "--dir", str(folder), "--port", str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        with Redis(port=int(command[-1])) as client:
+            for _ in range(100):
+                try:
+                    client.ping()
+                    break
+                except RedisError:
+                    time.sleep(0.05)
+        try:
+            yield server
+        finally:
+            server.kill()  # SIGKILL, which ends a halted process too
