@@ -81,17 +81,19 @@ class History:
     @classmethod
     def from_online(cls, user: str, row: Mapping[str, Any], moment: datetime) -> History:
         """From a row of the view `history`; undoes the stand-ins for null that lists in Feast need."""
-        ids = row["history_ids"] or []
-        times = np.asarray(row["history_times"] or [], np.float64).astype(np.int64)
-        values = np.asarray(row["history_values"] or [], np.float64)
+        ids, items, types, times, values, categories = (
+            [] if row[f"history_{name}"] is None else row[f"history_{name}"]
+            for name in ("ids", "items", "types", "times", "values", "categories")
+        )
+        values = np.asarray(values, np.float64)
         columns = [
             pa.array([user] * len(ids), pa.string()),
             pa.array(ids, pa.string()),
-            pa.array(row["history_items"] or [], pa.string()),
-            pa.array(row["history_types"] or [], pa.string()),
-            pa.array(times, _TIME),
+            pa.array(items, pa.string()),
+            pa.array(types, pa.string()),
+            pa.array(np.asarray(times, np.float64).astype(np.int64), _TIME),
             pa.array(values, mask=np.isnan(values)),
-            pa.array([category or None for category in row["history_categories"] or []], pa.string()),
+            pa.array([category or None for category in categories], pa.string()),
         ]
         return cls.of(pa.table(columns, schema=EVENTS), moment)
 

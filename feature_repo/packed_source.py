@@ -41,7 +41,7 @@ def _view(features: Features, projection: FeatureViewProjection) -> PackedView:
 
 
 def newest_rows(features: Features, view: PackedView, moment: datetime) -> pa.Table:
-    """An item view's newest row of every item, not later than `moment`: `item_id`, `event_timestamp`, what is packed."""
+    """A view's newest row of every item, not later than `moment`: `item_id`, `event_timestamp` and what is packed."""
     source = features.feast.get_feature_view(view.name).batch_source
     job = get_provider(features.feast.config).offline_store.pull_latest_from_table_or_query(
         config=features.feast.config,

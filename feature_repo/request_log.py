@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS requests (
     row BLOB NOT NULL
 ) STRICT
 """
+_DROP_A_TENTH: Final = """
+DELETE FROM requests WHERE position <= (SELECT (9 * min(position) + max(position)) / 10 FROM requests)
+"""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -42,7 +45,7 @@ class LoggedRequest:
         model: tag of the bundle that answered.
         applied: position in the event log up to which the features knew the events when the row was read.
         values: `view:feature` -> what the model was given.
-        moments: view -> the moment that its row was true for; None: there was no row.
+        moments: view -> the moment that its row was true for; views without a row are missing.
     """
 
     request_id: str
@@ -51,7 +54,7 @@ class LoggedRequest:
     model: str
     applied: int
     values: Mapping[str, Any]
-    moments: Mapping[str, datetime | None]
+    moments: Mapping[str, datetime]
 
 
 class RequestLog:
@@ -93,12 +96,7 @@ class RequestLog:
             )
             oldest = max(request.at for request in requests) - self._max_age
             self._db.execute("DELETE FROM requests WHERE at_us < ?", ((oldest - _EPOCH) // _MICROSECOND,))
-            while (
-                self._bytes() > self._max_bytes
-                and self._db.execute(
-                    "DELETE FROM requests WHERE position <= (SELECT (9 * min(position) + max(position)) / 10 FROM requests)"
-                ).rowcount
-            ):
+            while self._bytes() > self._max_bytes and self._db.execute(_DROP_A_TENTH).rowcount:
                 pass
 
     def newest(self, limit: int) -> Iterator[LoggedRequest]:
@@ -113,7 +111,8 @@ class RequestLog:
             yield LoggedRequest(request_id, user, _EPOCH + at_us * _MICROSECOND, model, applied, values, moments)
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
     def _bytes(self) -> int:
         """What the file needs; pages that were freed are used again."""
@@ -124,10 +123,10 @@ class RequestLog:
 
 
 def _packed(request: LoggedRequest) -> bytes:
-    moments = {view: moment and moment.isoformat() for view, moment in request.moments.items()}
+    moments = {view: moment.isoformat() for view, moment in request.moments.items()}
     return zlib.compress(json.dumps([dict(request.values), moments], separators=(",", ":")).encode(), 1)
 
 
-def _unpacked(row: bytes) -> tuple[dict[str, Any], dict[str, datetime | None]]:
+def _unpacked(row: bytes) -> tuple[dict[str, Any], dict[str, datetime]]:
     values, moments = json.loads(zlib.decompress(row))
-    return values, {view: moment and datetime.fromisoformat(moment) for view, moment in moments.items()}
+    return values, {view: datetime.fromisoformat(moment) for view, moment in moments.items()}

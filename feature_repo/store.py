@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from io import StringIO
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +26,7 @@ from feature_repo.evolution import Change
 from feature_repo.feature import HOUR_OF_WEEK, MOMENT
 from feature_repo.features import discover
 from feature_repo.lake import Lake
+from feature_repo.materialization import bring_online
 from feature_repo.online import OnlineRow, online_row
 from feature_repo.registry import one_registry_writer, register, registry_changes
 from feature_repo.request_time import HOLIDAYS_IN, REQUEST_AT
@@ -132,9 +131,7 @@ class Features:
         # Feast notes in the registry what it has materialised: with an old copy it would undo somebody's apply.
         with one_registry_writer(self.feast, self.settings):
             self.feast.refresh_registry()
-            # From the beginning: an entity silent for long still has its newest row.
-            with redirect_stdout(StringIO()):  # Feast prints a heading per view
-                self.feast.materialize(start_date=s.BEGINNING, end_date=until + timedelta(microseconds=1))
+            bring_online(self.feast, discover().values(), until)
 
     def push(self, view: str, rows: pa.Table) -> None:
         """Write rows of a view, with join key and `event_timestamp`, to the online store now."""
@@ -193,6 +190,29 @@ class Features:
             end_date=end,
         )
         return job.to_arrow().sort_by([(s.TIMESTAMP, "ascending"), (s.USER_ID, "ascending"), (s.ITEM_ID, "ascending")])
+
+    def users_with(self, view: str, moment: datetime) -> list[str]:
+        """The users that have a row in the view's snapshot of `moment`."""
+        feature_view = self.feast.get_feature_view(view)
+        job = get_provider(self.feast.config).offline_store.pull_all_from_table_or_query(
+            config=self.feast.config,
+            data_source=feature_view.batch_source,
+            join_key_columns=[s.USER_ID],
+            feature_name_columns=[],
+            timestamp_field=MOMENT,
+            start_date=moment,
+            end_date=moment,
+        )
+        users: list[str] = job.to_arrow()[s.USER_ID].to_pylist()
+        return users
+
+    def view_at(self, view: str, users: Sequence[str], moment: datetime) -> dict[str, dict[str, Any]]:
+        """A view's rows of some users by user, point in time."""
+        asked = pd.DataFrame({s.USER_ID: list(users), MOMENT: pd.Timestamp(moment)})
+        asked[MOMENT] = asked[MOMENT].astype("datetime64[us, UTC]")
+        names = [f"{view}:{name}" for name in discover()[view].fields]
+        rows = self.feast.get_historical_features(asked, names).to_arrow().to_pylist()
+        return {row[s.USER_ID]: row for row in rows}
 
     # -- reading, online -----------------------------------------------------------------------------
 

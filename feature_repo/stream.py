@@ -28,6 +28,7 @@ from feature_repo.store import Features
 HISTORY: Final = "history"
 HISTORY_SIZE: Final = "history_size"
 CATALOGUE: Final = "item_catalogue"
+USERS_AT_ONCE: Final = 1_000
 PARALLEL: Final = 2
 """Features computed at once. DuckDB leaves Python's lock while it works, and each query is too small for threads."""
 
@@ -42,6 +43,7 @@ class StreamPath:
     """Applies events to the online store. One instance per process; safe to call from several threads."""
 
     def __init__(self, features: Features) -> None:
+        self._features = features
         self._feast = features.feast
         self._store = cast(RowsOnlineStore, features.feast._get_provider().online_store)
         self._streamed = [f for f in discover().values() if f.streamed and f.name != HISTORY]
@@ -72,6 +74,40 @@ class StreamPath:
             known, categories = self._read(users, list(dict.fromkeys(event.item_id for event in telling)))
             new = event_rows(telling, categories)
             self._write({user: known[user].with_events(new[user], now) for user in users})
+
+    def take_in(self, moment: datetime) -> int:
+        """Give the users whose online rows are newer than the snapshot of `moment` the events that it has and they
+        lack, such as those of a file that came late: a materialisation leaves newer rows as they are.
+
+        Returns:
+            How many users lacked something.
+
+        Raises:
+            OnlineStoreDownError: the store cannot be reached; doing it again is harmless.
+        """
+        lacked = 0
+        users = self._features.users_with(HISTORY, moment)
+        for start in range(0, len(users), USERS_AT_ONCE):
+            keys = [entity_key(s.USER_ID, user) for user in users[start : start + USERS_AT_ONCE]]
+            with self._lock:
+                wanted = [(self._views[HISTORY], keys, [HISTORY_SIZE])]
+                [found] = self._store.read_rows(self._feast.config, wanted)
+                pairs = zip(users[start : start + USERS_AT_ONCE], found, strict=True)
+                newer = [user for user, (at, _) in pairs if at and at > moment]
+                if not newer:
+                    continue
+                known, _ = self._read(newer, [])
+                stored = self._features.view_at(HISTORY, newer, moment)
+                changed = {}
+                for user in newer:
+                    batch = History.from_online(user, stored[user], moment)
+                    whole = known[user].with_events(batch.events.to_pylist(), known[user].moment)
+                    if whole.ids != known[user].ids:
+                        changed[user] = whole
+                if changed:
+                    self._write(changed)
+                lacked += len(changed)
+        return lacked
 
     def _prepared(self, feature: Feature) -> duckdb.DuckDBPyConnection:
         cursor = self._db.cursor()

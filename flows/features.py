@@ -13,6 +13,7 @@ from feature_repo.evolution import refuse_to_break
 from feature_repo.lake import Lake
 from feature_repo.refresh import replacing
 from feature_repo.store import Features
+from feature_repo.stream import StreamPath
 from flows.feature_readers import live_features
 from flows.naming import run_name, this_run
 from flows.quality.check import check_features_task
@@ -73,6 +74,7 @@ def materialize_online(config: Settings, cuts: Timeline, log_position: int) -> N
     features = Features.open(config)
     with replacing(features, cuts.newest):
         features.materialize(cuts.newest)
+        StreamPath(features).take_in(cuts.newest)
     with closing(EventLog(config.event_log)) as log:
         log.rewind(FEATURES_CONSUMER, log_position)
 

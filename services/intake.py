@@ -37,6 +37,8 @@ class Intake:
         self._online = online
         self._clock = clock
         self._applying = asyncio.Lock()
+        self.applied = 0
+        """Position in the log up to which the features know the events."""
 
     async def accept(self, request: EventsRequest) -> EventsAnswer:
         """Make the events durable, and the features know them if the store is there.
@@ -77,6 +79,7 @@ class Intake:
         async with self._applying:
             while time.monotonic() < until:
                 place = await asyncio.to_thread(self._log.place, FEATURES_CONSUMER)
+                self.applied = place.position
                 events, position = await asyncio.to_thread(
                     self._log.read, FEATURES_CONSUMER, BATCH, after=place.position
                 )
@@ -87,6 +90,7 @@ class Intake:
                 except StoreDownError:
                     return False
                 await asyncio.to_thread(self._log.mark, FEATURES_CONSUMER, position, since=place)
+                self.applied = position
                 if len(events) < BATCH:
                     return True
         return False

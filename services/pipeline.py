@@ -15,6 +15,7 @@ from services.errors import NoModelError, StoreDownError
 from services.messages import RecommendAnswer, RecommendedItem, RecommendRequest, Step
 from services.metrics import ANSWERS, FAILURES, stage
 from services.online import OnlineFeatures
+from services.request_log import RequestSample
 
 log = logging.getLogger("bentoml.kairos.pipeline")
 
@@ -25,10 +26,17 @@ MODEL_ERRORS = (RuntimeError, ValueError, LookupError, ArithmeticError)
 class RecommendPipeline:
     """Answers requests. Whatever is down behind it, there is an answer from a lower rung."""
 
-    def __init__(self, champions: ChampionWatch, online: OnlineFeatures, clock: Clock) -> None:
+    def __init__(
+        self, champions: ChampionWatch, online: OnlineFeatures, clock: Clock, requests: RequestSample | None = None
+    ) -> None:
+        """
+        Args:
+            requests: keeps what a share of the requests reads; None: nobody does.
+        """
         self._champions = champions
         self._online = online
         self._clock = clock
+        self._requests = requests
 
     async def answer(self, request: RecommendRequest) -> RecommendAnswer:
         """Recommend.
@@ -40,7 +48,8 @@ class RecommendPipeline:
         if served is None:
             raise NoModelError("no model in service: run `kairos train` and `kairos publish`, or `kairos demo`")
         known, unknown = served.recommender.known(request.items)
-        state, step = await self._state(served, request, known, self._clock.now())
+        request_id = uuid.uuid4().hex
+        state, step = await self._state(served, request, known, self._clock.now(), request_id)
         # The model computes for milliseconds: in a thread, so that the health probes are not held up.
         with stage("rank"):
             items, step = await asyncio.to_thread(_recommend, served, request, state, known, step)
@@ -52,7 +61,7 @@ class RecommendPipeline:
                 )
                 for item in items
             ],
-            request_id=uuid.uuid4().hex,
+            request_id=request_id,
             model_version=served.version,
             variant=VARIANT,
             served_by=step,
@@ -61,13 +70,16 @@ class RecommendPipeline:
         )
 
     async def _state(
-        self, served: Served, request: RecommendRequest, known: list[str], now: datetime
+        self, served: Served, request: RecommendRequest, known: list[str], now: datetime, request_id: str
     ) -> tuple[UserState, Step]:
+        position = self._requests.position() if self._requests else 0
         try:
             row = await self._online.row(request.user_id, served.features, now)
         except StoreDownError:
             # What lies in the cart is a session too; without it nothing personal is left to say.
             return UserState.empty(request.user_id, now.timestamp()), Step.NO_FEATURES if known else Step.POPULAR
+        if self._requests:
+            self._requests.keep(request_id, request.user_id, now, served.tag, position, served.features, row)
         return UserState.from_row(request.user_id, row.values, now.timestamp()), Step.FULL
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from feature_repo.online import OnlineRow
 from feature_repo.request_log import LoggedRequest, RequestLog
 from infra.settings import Settings
 from services.metrics import FAILURES
@@ -45,20 +46,22 @@ class RequestSample:
         at: datetime,
         model: str,
         position: int,
-        values: Mapping[str, Any],
-        moments: Mapping[str, datetime | None],
+        features: Sequence[str],
+        row: OnlineRow,
     ) -> None:
         """Keep the request if it is of the sample; returns at once.
 
         Args:
             request_id: random, in hexadecimal.
-            values: `view:feature` -> value.
-            moments: view -> what its row was true for.
+            model: tag of the bundle that reads the features.
+            position: from before the row was read.
+            features: what was read, as `view:feature`.
         """
         if int(request_id[:8], 16) >= self._settings.request_log_share * _SPAN:
             return
+        values = {feature: row.values.get(feature.partition(":")[2]) for feature in features}
         try:
-            self._waiting.put_nowait(LoggedRequest(request_id, user, at, model, position, values, moments))
+            self._waiting.put_nowait(LoggedRequest(request_id, user, at, model, position, values, row.moments))
         except asyncio.QueueFull:
             FAILURES.labels("request_log").inc()
 

@@ -22,6 +22,7 @@ from services.messages import Health
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
 from services.refresh import ItemRefresh
+from services.request_log import RequestSample
 
 log = logging.getLogger("bentoml.kairos")
 
@@ -37,9 +38,10 @@ class Runtime:
         self.items = ItemWatch(settings.packed, self.clock.now)
         self.champions = ChampionWatch(settings.champion, packed, self.items)
         self.refresh = ItemRefresh(settings, self.clock)
-        self.pipeline = RecommendPipeline(self.champions, self.online, self.clock)
         self._log = EventLog(settings.event_log)
         self.intake = Intake(self._log, self.online, self.clock)
+        self.requests = RequestSample(settings, lambda: self.intake.applied)
+        self.pipeline = RecommendPipeline(self.champions, self.online, self.clock, self.requests)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -50,13 +52,14 @@ class Runtime:
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()
         await self.intake.catch_up()
-        work = (self.champions.watch(), self.intake.keep_up(), self.refresh.keep_up())
+        work = (self.champions.watch(), self.intake.keep_up(), self.refresh.keep_up(), self.requests.write_on())
         self._tasks = [self._background(part) for part in work]
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.requests.close()
         await self.online.close()
         self._log.close()
 

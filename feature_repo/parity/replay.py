@@ -18,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 
 from feature_repo import schema as s
-from feature_repo.feature import HOUR_OF_WEEK, MOMENT
+from feature_repo.feature import HOUR_OF_WEEK
 from feature_repo.features import discover
 from feature_repo.parity.arrivals import Arrival, disordered, in_time
-from feature_repo.parity.compare import compare_rows, compare_streamed
+from feature_repo.parity.compare import compare_rows, compare_up_to_date
 from feature_repo.parity.offline import PAIRS_AT_ONCE, PointInTime
 from feature_repo.parity.online import Observed, OnlineRows
 from feature_repo.parity.report import ParityReport
@@ -122,19 +122,14 @@ class _Replay:
 
     def _compare_streamed(self, checks: Sequence[list[Observed]]) -> None:
         rows = [row for check in checks for row in check]
-        written = compare_streamed(self._report, self._offline, rows)
-        for row in rows:
-            # A row is as of when it was read, wherever the batch has one as of then.
-            if (row.key, row.at) in written[row.feature]:
-                column = f"{row.feature.name}:{MOMENT}"
-                self._report.compare_value(column, row.key, row.at, online=row.moment, offline=row.at)
+        compare_up_to_date(self._report, self._offline, rows)
 
     def _compare_others(self, keys: Mapping[str, Sequence[Any]], moment: datetime) -> None:
         self._offline.write_moment(self._others, moment)
         for feature in self._others:
             for part in _chunks(keys[feature.entity.join_key], ROWS_AT_ONCE):
                 rows = self._online.read([feature], part, moment)
-                compare_rows(self._report, self._offline, feature, rows)
+                compare_rows(self._report, self._offline, rows)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

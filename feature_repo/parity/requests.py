@@ -96,7 +96,7 @@ def _compare(report: ParityReport, offline: PointInTime, rows: Sequence[Observed
     for feature, of_feature in others.items():
         for moment in {row.true_for for row in of_feature}:
             offline.write_moment([feature], moment)
-        compare_rows(report, offline, feature, of_feature)
+        compare_rows(report, offline, of_feature)
 
 
 class _Unsure:

@@ -49,6 +49,10 @@ def as_lake(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def rows_in(folder: Path) -> pa.Table:
+    return pa.concat_tables(pq.read_table(file) for file in folder.glob("*.parquet"))
+
+
 @pytest.fixture(scope="module")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Three real households; every fifth of their items is missing from the catalogue."""
@@ -139,8 +143,8 @@ def test_pairs_have_the_rows_of_the_batch(shop: list[Event], features: Features,
     snapshots.compute(DuckDBEngine(features.lake), features.lake, STREAMED, [NOW], tmp_path / "batch")
     PointInTime(features.lake, features).write_pairs(STREAMED, [("ann", NOW), ("bob", NOW), ("ann", NOW - 8 * DAY)])
     for feature in STREAMED:
-        batch = pq.read_table(tmp_path / "batch" / feature.name)
-        pairs = pq.read_table(features.settings.features / feature.name).select(batch.column_names)
+        batch = rows_in(tmp_path / "batch" / feature.name)
+        pairs = rows_in(features.settings.features / feature.name).select(batch.column_names)
         of_now = pairs.filter(pc.equal(pairs[MOMENT], pa.scalar(NOW)))
         rows = (table.sort_by(s.USER_ID).to_pylist() for table in (of_now, batch))
         for row, expected in zip(*rows, strict=True):
@@ -186,7 +190,8 @@ def ask(features: Features, user: str, at: datetime, applied: int = 0) -> Logged
     views = [feature for feature in discover().values() if feature.entity.join_key == s.USER_ID]
     rows = OnlineRows(features).read(views, [user], at)
     values = {f"{row.feature.name}:{name}": value for row in rows for name, value in row.values.items()}
-    return LoggedRequest("0" * 32, user, at, "m:1", applied, values, {row.feature.name: row.moment for row in rows})
+    moments = {row.feature.name: row.moment for row in rows if row.moment}
+    return LoggedRequest("0" * 32, user, at, "m:1", applied, values, moments)
 
 
 def logged(config: Settings, *requests: LoggedRequest) -> None:

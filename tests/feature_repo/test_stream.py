@@ -1,78 +1,20 @@
-"""The stream path gives what the batch gives for the same events and moment."""
+"""The stream path: what an arriving event does to the online store. That it gives the batch's values: `test_parity`."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import schema as s
 from feature_repo.event import Event
-from feature_repo.features import discover
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
-from flows.connectors.complete_journey import CompleteJourney
-from infra.settings import Settings
 from tests.feature_repo.conftest import FillLake, event
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
-STREAMED = [feature for feature in discover().values() if feature.streamed]
-
-
-def test_replayed_real_events_give_the_batch_values(features: Features, fill: FillLake, config: Settings) -> None:
-    connector = CompleteJourney(households=4)
-    catalogue = connector.items().select([s.ITEM_ID, s.NAME, s.CATEGORY]).to_pylist()
-    since = datetime(2017, 1, 1, tzinfo=UTC)
-    config.lake.mkdir(parents=True)
-    pq.write_table(
-        pa.Table.from_pylist([row | {s.TIMESTAMP: since} for row in catalogue], schema=s.ITEMS),
-        config.lake / "items.parquet",
-    )
-    rows = pd.concat(chunk.rows.to_pandas() for chunk in connector.chunks(100_000))
-    rows = rows.sort_values("timestamp")
-    columns = ["event_id", "user_id", "item_id", "timestamp", "quantity", "price", "value"]
-    records = rows[columns].astype(object).where(rows[columns].notna(), None).to_dict("records")
-    events = [
-        Event(
-            event_type="purchase", **r | {"timestamp": pd.Timestamp(r["timestamp"]).tz_convert("UTC").to_pydatetime()}
-        )
-        for r in records
-    ]
-    known, arriving = events[:-60], events[-60:]
-    fill(known)
-    features.compute([features.lake.newest_event()])
-    features.apply()
-    features.materialize(features.lake.newest_event())
-    stream = StreamPath(features)
-    for e in arriving:
-        assert e.timestamp is not None
-        stream.apply([e], e.timestamp)
-    users = sorted({e.user_id for e in arriving})
-    online = {f.name: features.online_rows(f.name, "user_id", users) for f in STREAMED}
-
-    fill(arriving)
-    newest = {user: max(e.timestamp for e in arriving if e.user_id == user and e.timestamp) for user in users}
-    features.compute(sorted(set(newest.values())))
-    for feature in STREAMED:
-        batch = pd.concat(map(pd.read_parquet, (features.settings.features / feature.name).glob("*.parquet")))
-        for user, moment in newest.items():
-            if not feature.trained_on and moment != max(newest.values()):
-                continue
-            [expected] = batch[(batch.user_id == user) & (batch.event_timestamp == moment)].to_dict("records")
-            for column in feature.fields:
-                got, wanted = online[feature.name].loc[user, column], expected[column]
-                if isinstance(got, list):
-                    assert len(got) == len(wanted), (feature.name, column, user)
-                    pd.testing.assert_series_equal(
-                        pd.Series(got), pd.Series(list(wanted)), rtol=1e-9, check_dtype=False
-                    )
-                else:
-                    assert got == pytest.approx(wanted, rel=1e-9, nan_ok=True), (feature.name, column, user)
 
 
 @pytest.fixture
@@ -149,3 +91,37 @@ def test_several_users_in_one_batch(stream: StreamPath, features: Features) -> N
     stream.apply([event("u", "c", NOW, kind="view"), event("new", "b", NOW, kind="cart")], NOW)
     assert session_of(features, "u") == ["a", "c"]
     assert session_of(features, "new") == ["b"]
+
+
+def test_events_of_a_late_file_join_rows_that_are_newer(stream: StreamPath, features: Features, fill: FillLake) -> None:
+    stream.apply([event("u", "c", NOW + DAY, kind="view")], NOW + DAY)
+    fill([event("u", "b", NOW - DAY / 2, kind="view")])
+    features.compute([NOW])
+    features.materialize(NOW)
+    assert session_of(features, "u") == ["a", "c"]  # the newest wins
+    assert stream.take_in(NOW) == 1
+    assert session_of(features, "u") == ["a", "b", "c"]
+    assert stream.take_in(NOW) == 0
+
+
+def test_a_clock_that_runs_backwards_stands_still(stream: StreamPath, features: Features) -> None:
+    stream.apply([Event(user_id="u", item_id="c", event_type="view")], NOW + DAY)
+    stream.apply([Event(user_id="u", item_id="b", event_type="view")], NOW)
+    assert session_of(features, "u") == ["a", "b", "c"]
+
+
+def test_two_processes_see_each_others_events(stream: StreamPath, features: Features) -> None:
+    other = StreamPath(features)
+    stream.apply([event("u", "b", NOW + DAY, kind="view")], NOW + DAY)
+    other.apply([event("u", "c", NOW + 2 * DAY, kind="view")], NOW + 2 * DAY)
+    stream.apply([event("u", "d", NOW + 3 * DAY, kind="view")], NOW + 3 * DAY)
+    assert session_of(features, "u") == ["a", "b", "c", "d"]
+
+
+def test_the_history_keeps_the_newest_events(
+    stream: StreamPath, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s, "HISTORY_EVENTS", 3)
+    for day, item in enumerate("bcd"):
+        stream.apply([event("u", item, NOW + day * DAY, kind="view")], NOW + day * DAY)
+    assert features.online_rows("history", "user_id", ["u"]).loc["u", "history_items"] == ["b", "c", "d"]

@@ -1,0 +1,139 @@
+"""Which requests are kept, where, and for how long."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from feature_repo.online import OnlineRow
+from feature_repo.parity.requests import check_requests
+from feature_repo.request_log import LoggedRequest, RequestLog
+from infra.settings import Settings
+from services.champion import ChampionWatch, Served
+from services.clock import Clock
+from services.messages import RecommendRequest
+from services.online import OnlineFeatures
+from services.pipeline import RecommendPipeline
+from services.request_log import WAITING, RequestSample
+
+from .conftest import NOW, Shop
+
+ROW = OnlineRow({"spend_7d": 1.5, "items": ["a"], "hour_sin": 0.0}, {"user_activity": NOW}, frozenset())
+FEATURES = ("user_activity:spend_7d", "session:items", "request_time:hour_sin")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, request_log_share=0.5)
+
+
+@contextmanager
+def opened(config: Settings) -> Iterator[RequestLog]:
+    with closing(RequestLog.of(config)) as log:
+        yield log
+
+
+def request(n: int = 0, days: float = 0, size: int = 0) -> LoggedRequest:
+    # Random bytes would not be packed; distinct numbers hardly are.
+    values = {"session:items": [f"{n * size + i:09}" for i in range(size)]}
+    return LoggedRequest(f"{n:032x}", "u1", NOW + timedelta(days=days), "m:1", n, values, {"session": NOW})
+
+
+def ids(config: Settings) -> list[int]:
+    with opened(config) as log:
+        return [int(r.request_id, 16) for r in log.newest(1_000)]
+
+
+def keep(sample: RequestSample, request_id: str) -> None:
+    sample.keep(request_id, "u1", NOW, "m:1", sample.position(), FEATURES, ROW)
+
+
+async def test_a_kept_request_has_what_was_read(config: Settings) -> None:
+    sample = RequestSample(config, lambda: 7)
+    keep(sample, "0" * 32)
+    await sample.close()
+    with opened(config) as log:
+        [kept] = log.newest(10)
+    values = {"user_activity:spend_7d": 1.5, "session:items": ["a"], "request_time:hour_sin": 0.0}
+    assert kept == LoggedRequest("0" * 32, "u1", NOW, "m:1", 7, values, {"user_activity": NOW})
+
+
+async def test_the_share_is_chosen_by_the_request_id(config: Settings) -> None:
+    sample = RequestSample(config, lambda: 0)
+    for first in "07f8":
+        keep(sample, first + "f" * 31)
+    await sample.close()
+    assert sorted(f"{i:032x}"[0] for i in ids(config)) == ["0", "7"]
+
+
+async def test_a_share_of_zero_keeps_nothing_and_makes_no_file(config: Settings) -> None:
+    sample = RequestSample(config.model_copy(update={"request_log_share": 0.0}), lambda: 0)
+    keep(sample, "0" * 32)
+    await sample.close()
+    assert not config.request_log.exists()
+
+
+async def test_more_than_can_be_written_is_not_kept(config: Settings) -> None:
+    sample = RequestSample(config, lambda: 0)
+    for n in range(WAITING + 5):
+        keep(sample, f"{n:032x}")
+    await sample.close()
+    assert len(ids(config)) == WAITING
+
+
+async def test_a_log_that_cannot_be_written_is_gone_without(config: Settings) -> None:
+    config.request_log.mkdir()
+    sample = RequestSample(config, lambda: 0)
+    keep(sample, "0" * 32)
+    await sample.close()
+
+
+def test_only_the_owner_may_read_it(config: Settings) -> None:
+    with opened(config) as log:
+        log.append([request()])
+        files = list(config.home.glob("requests.db*"))
+        assert len(files) == 3  # and what SQLite keeps beside it
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_old_requests_go(config: Settings) -> None:
+    with opened(config) as log:
+        log.append([request(1), request(2, days=20)])
+        log.append([request(3, days=31)])
+    assert ids(config) == [3, 2]
+
+
+def test_the_oldest_go_when_the_file_is_full(config: Settings) -> None:
+    small = config.model_copy(update={"request_log_mb": 0.2})
+    for n in range(40):
+        with opened(small) as log:
+            log.append([request(n, size=5_000)])
+    kept = ids(small)
+    assert kept[0] == 39
+    assert 1 < len(kept) < 40
+    assert small.request_log.stat().st_size < 0.4e6
+
+
+async def test_what_the_service_logs_equals_the_lake(shop: Shop, tmp_path: Path) -> None:
+    own = shop.copy(tmp_path / "home")
+    settings = own.settings.model_copy(update={"request_log_share": 1.0})
+    online = OnlineFeatures(settings)
+    champions = ChampionWatch(Path("nowhere"))
+    champions.current = Served.load(own.tags[0], own.folder(own.tags[0]))
+    requests = RequestSample(settings, lambda: 0)
+    pipeline = RecommendPipeline(champions, online, Clock(NOW), requests)
+    await online.open()
+    answers = [await pipeline.answer(RecommendRequest(user_id=user)) for user in ("u1", "u2", "nobody")]
+    await requests.close()
+    await online.close()
+    with opened(settings) as log:
+        assert [r.request_id for r in log.newest(10)] == [answer.request_id for answer in reversed(answers)]
+    report = check_requests(settings, 10)
+    assert report.first == []
+    assert report.values["user_activity:spend_30d"] == 3
+    assert report.values["time_of_week:intensity"] == 3
