@@ -6,9 +6,9 @@ READY  := $(VENV)/.installed
 # No framework reports home from here.
 export GX_ANALYTICS_ENABLED=false BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 
-.PHONY: help setup demo serve test lint bench lock clean
+.PHONY: help setup demo serve test lint bench bench-features lock clean
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
@@ -36,6 +36,10 @@ lint: $(READY)  ## ruff, mypy, the import table
 
 bench: $(READY)  ## measure; writes reports/bench.json
 	$(BIN)/python -m benchmarks.online
+
+bench-features: $(READY)  ## measure the feature platform, half an hour; writes reports/features.json
+	$(BIN)/kairos ingest --connector complete-journey
+	$(BIN)/python -m benchmarks.features
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

@@ -54,7 +54,9 @@ def main() -> None:
         figure = _in_own_process(name)
         file = write_report(settings().reports / "features.json", {name: figure})
         mark = "met" if figure["met"] else "NOT MET"
-        print(f"{name}: {figure['value']} {figure['unit']} (to reach: {figure['target']}) {mark}, see {file}", flush=True)
+        print(
+            f"{name}: {figure['value']} {figure['unit']} (to reach: {figure['target']}) {mark}, see {file}", flush=True
+        )
 
 
 def _in_own_process(name: str) -> dict[str, Any]:

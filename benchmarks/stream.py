@@ -23,7 +23,7 @@ from feature_repo import schema as s
 from feature_repo.event import Event
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
-from infra.settings import Settings, settings
+from infra.settings import settings
 
 WARM_UP, SATURATED, OFFERED = 2_000, 40_000, 4_000
 BATCH = 500
@@ -98,7 +98,8 @@ def _offer(features: Features, path: StreamPath, events: Sequence[Event], rate: 
     late_ms = (readable - due) * 1e3
     p50, p99 = np.percentile(late_ms, [50, 99])
     taken = len(events) / (readable[-1] - started)
-    return {"p50_ms": round(p50, 1), "p99_ms": round(p99, 1), "max_ms": round(late_ms.max(), 1), "taken_per_s": round(taken)}
+    measured = {"p50_ms": p50, "p99_ms": p99, "max_ms": late_ms.max(), "taken_per_s": taken}
+    return {name: round(float(value), 1) for name, value in measured.items()}
 
 
 if __name__ == "__main__":

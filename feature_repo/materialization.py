@@ -35,16 +35,20 @@ def bring_online(feast: FeatureStore, features: Iterable[Feature], until: dateti
     for feature in features:
         view: FeatureView = feast.get_feature_view(feature.name)
         # From the beginning: an entity silent for long still has its newest row.
-        rows = cast(OfflineStore, provider.offline_store).pull_latest_from_table_or_query(
-            config=feast.config,
-            data_source=view.batch_source,
-            join_key_columns=[feature.entity.join_key],
-            feature_name_columns=list(feature.fields),
-            timestamp_field=MOMENT,
-            created_timestamp_column=None,
-            start_date=s.BEGINNING,
-            end_date=end,
-        ).to_arrow()
+        rows = (
+            cast(OfflineStore, provider.offline_store)
+            .pull_latest_from_table_or_query(
+                config=feast.config,
+                data_source=view.batch_source,
+                join_key_columns=[feature.entity.join_key],
+                feature_name_columns=list(feature.fields),
+                timestamp_field=MOMENT,
+                created_timestamp_column=None,
+                start_date=s.BEGINNING,
+                end_date=end,
+            )
+            .to_arrow()
+        )
         for start in range(0, rows.num_rows, ROWS_AT_ONCE):
             part = rows.slice(start, ROWS_AT_ONCE)
             encoded = list(rows_of(part, feature.entity.join_key, MOMENT, dict(feature.fields)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from feature_repo.errors import SparkError
 
 if TYPE_CHECKING:
-    from pyspark import SparkConf, SparkContext
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 LOG: Final = "spark.log"
@@ -36,9 +36,11 @@ def new_session(master: str, folder: Path) -> SparkSession:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
         raise SparkError("KAIROS_ENGINE=spark needs pyspark: pip install 'kairos-recsys[spark]'") from error
-    with _starting:
-        context = SparkContext._active_spark_context or _start(master, folder)
-    return SparkSession(context).newSession()
+    with _starting, errors_named(folder):
+        context = SparkContext._active_spark_context
+        if context is None or context._jsc.sc().isStopped():
+            return _start(master, folder)
+        return SparkSession(context).newSession()
 
 
 @contextmanager
@@ -60,17 +62,22 @@ def errors_named(folder: Path) -> Iterator[None]:
         raise SparkError(f"Spark failed: {_reason(error)}; {folder / LOG} has the rest") from error
 
 
-def _start(master: str, folder: Path) -> SparkContext:
+def _start(master: str, folder: Path) -> SparkSession:
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
 
     _check_java()
     folder.mkdir(parents=True, exist_ok=True)
     conf = _conf(SparkConf(), master, folder)
+    if SparkContext._active_spark_context:  # stopped by its cluster, which Python is not told
+        SparkContext._active_spark_context.stop()
     try:
         # Java and Spark greet on the standard error before their logging can be told not to.
         with errors_named(folder), (folder / LOG).open("w") as log:
-            return SparkContext(conf=conf, gateway=SparkContext._gateway or launch_gateway(conf, {"stderr": log}))
+            gateway = SparkContext._gateway or launch_gateway(conf, {"stderr": log})
+            # A master that does not answer shows when the session is made: its context is stopped by then.
+            return SparkSession(SparkContext(conf=conf, gateway=gateway)).newSession()
     except SparkError as error:
         raise SparkError(f"Spark did not start, KAIROS_SPARK_MASTER={master}: {error}") from error
 

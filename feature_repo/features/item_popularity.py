@@ -3,6 +3,8 @@ often on discount."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from feast.types import Float64
 from ibis.expr.types import Table
 
@@ -81,6 +83,7 @@ FEATURE = Feature(
         ),
     },
     description="Purchases over 7, 30 and 90 days, decayed weight and trend, buyers, price level, share on discount",
+    ttl=timedelta(days=30),  # the windows have moved on
     expects={
         **dict.fromkeys(
             (*(f"purchases_{window}d" for window in WINDOWS_DAYS), *DECAYED, "events_30d", "buyers_30d", "buyers_90d"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
@@ -45,6 +47,7 @@ FEATURE = Feature(
     compute=time_of_week,
     fields={"intensity": Float64, "top_categories": Array(String), "top_category_shares": Array(Float64)},
     description="How busy each hour of the week is, and the categories bought then",
+    ttl=timedelta(days=90),  # another season
     expects={
         "intensity": Expect(at_least=0, at_most=168, null_share=0),
         "top_category_shares": Expect(at_least=0, at_most=1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from feast.types import Float64
 from ibis.expr.types import Table, Value
 
@@ -51,6 +53,7 @@ FEATURE = Feature(
         **{f"last_{kind}_at": Float64 for kind in TELLING_TYPES},
     },
     description="Counts, spend and distinct items over 7, 30 and 90 days; recency of each event; purchase gap",
+    ttl=timedelta(days=30),  # the windows have moved on
     expects={
         **{
             f"{what}_{d}d": Expect(at_least=0, null_share=0)

@@ -107,7 +107,7 @@ def test_a_broken_bundle_says_what_is_wrong(trained: Recommender, tmp_path: Path
         save(trained, folder)
     file = folder / MANIFEST
     if harm == "format":
-        file.write_text(file.read_text().replace('"format": 1', '"format": 99'))
+        file.write_text(file.read_text().replace('"format": 2', '"format": 99'))
     if harm == "garbled":
         file.write_text("{")
     if harm == "no ranker":
