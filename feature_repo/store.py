@@ -146,7 +146,7 @@ class Features:
             RowsLostError: the store returned other rows than asked for.
         """
         ids = list(users)
-        asked = pd.DataFrame({s.USER_ID: ids, **self._moment_keys(moment), MOMENT: pd.Timestamp(moment)})
+        asked = pd.DataFrame({s.USER_ID: ids, **self.moment_keys(moment), MOMENT: pd.Timestamp(moment)})
         return self._historical(asked, USER_SERVICE, s.USER_ID)
 
     def items_at(self, items: Iterable[str], moment: datetime) -> pd.DataFrame:
@@ -164,7 +164,7 @@ class Features:
         if len(got) != len(asked):
             raise RowsLostError(f"asked Feast for {len(asked)} rows of {service} and got {len(got)}")
         told = asked.columns.drop(key)
-        return got.set_index(key).drop(columns=told, errors="ignore").loc[asked[key]]
+        return got.set_index(key).drop(columns=told).loc[asked[key]]
 
     def service(self, name: str) -> Any:
         """Feast's feature service of that name.
@@ -243,9 +243,9 @@ class Features:
         return {name: feature.ttl for name, feature in discover().items() if feature.ttl}
 
     def _keys(self, user: str, now: datetime) -> dict[str, Any]:
-        return {s.USER_ID: user, **self._moment_keys(now)}
+        return {s.USER_ID: user, **self.moment_keys(now)}
 
-    def _moment_keys(self, now: datetime) -> dict[str, Any]:
+    def moment_keys(self, now: datetime) -> dict[str, Any]:
         """What a request tells of its moment: the join key of the week's hour, and what `request_time` reads."""
         at = now.timestamp()
         return {HOUR_OF_WEEK: hour_of_week(at), REQUEST_AT: at, HOLIDAYS_IN: self.settings.holidays}

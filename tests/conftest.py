@@ -14,6 +14,14 @@ quiet_exit()
 
 
 @pytest.fixture(scope="session", autouse=True)
+def bentoml_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One home for the session: BentoML looks where it is once, at whichever test needs it first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def prefect_harness() -> Iterator[None]:
     """One Prefect server for the session: starting it takes about ten seconds."""
     with prefect_test_harness(server_startup_timeout=120):

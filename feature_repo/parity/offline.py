@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import ibis
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -110,3 +111,16 @@ class PointInTime:
         if got[_ROW].to_pylist() != list(range(len(pairs))):
             raise RowsLostError(f"asked Feast for {len(pairs)} rows of {feature.name} and got {got.num_rows}")
         return got.select(list(feature.fields)).to_pylist()
+
+    def on_demand(self) -> set[str]:
+        """The views that Feast computes when they are asked for, out of the request's moment."""
+        return {view.name for view in self._scratch.feast.list_on_demand_feature_views()}
+
+    def read_on_demand(self, references: Sequence[str], moments: Sequence[datetime]) -> list[dict[str, Any]]:
+        """What on-demand features, as `view:feature`, are in training rows of the moments, in their order."""
+        asked = pd.DataFrame(
+            [self._scratch.moment_keys(moment) | {MOMENT: moment, _ROW: row} for row, moment in enumerate(moments)]
+        )
+        asked[MOMENT] = asked[MOMENT].astype("datetime64[us, UTC]")
+        got = self._scratch.feast.get_historical_features(asked, list(references)).to_arrow().sort_by(_ROW)
+        return got.select([reference.partition(":")[2] for reference in references]).to_pylist()

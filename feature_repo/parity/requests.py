@@ -68,6 +68,7 @@ def check_requests(
                     else:
                         rows.append(row)
             _compare(report, offline, rows)
+            _compare_on_demand(report, offline, part)
             report.events += len(part)
             progress("requests", report.events, len(logged))
     return report
@@ -97,6 +98,22 @@ def _compare(report: ParityReport, offline: PointInTime, rows: Sequence[Observed
         for moment in {row.true_for for row in of_feature}:
             offline.write_moment([feature], moment)
         compare_rows(report, offline, of_feature)
+
+
+def _compare_on_demand(report: ParityReport, offline: PointInTime, requests: Sequence[LoggedRequest]) -> None:
+    """These know no events, so all requests can be compared."""
+    views = offline.on_demand()
+    by_references: dict[tuple[str, ...], list[LoggedRequest]] = defaultdict(list)
+    for request in requests:
+        references = tuple(name for name in request.values if name.partition(":")[0] in views)
+        if references:
+            by_references[references].append(request)
+    for references, of_them in by_references.items():
+        found = offline.read_on_demand(references, [request.at for request in of_them])
+        for request, values in zip(of_them, found, strict=True):
+            for reference in references:
+                online, then = request.values[reference], values[reference.partition(":")[2]]
+                report.compare_value(reference, request.user_id, request.at, online, then)
 
 
 class _Unsure:

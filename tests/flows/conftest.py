@@ -21,7 +21,6 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home: Path = tmp_path_factory.mktemp("kairos")
     patch.setenv("KAIROS_HOME", str(home / "home"))
     patch.setenv("KAIROS_REPORTS", str(home / "reports"))
-    patch.setenv("BENTOML_HOME", str(home / "home" / "bentoml"))
     patch.setenv("KAIROS_TRAINING_CUTS", "3")
     patch.setenv("KAIROS_PORT", "39219")  # where nothing listens
     settings.cache_clear()

@@ -26,22 +26,27 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pytest.importorskip("pyspark")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java, which is not installed")
-    from feature_repo.engines import spark_session
-
     folder = tmp_path_factory.mktemp("lake")
     for day in (1, 2, 3):
         rows = {"visitor": [f"u{day}", "u9"], "item_id": ["a", "b"], "event_type": ["cart", "purchase"]}
         table = pa.table({**rows, "timestamp": pa.array([AT.replace(day=day)] * 2, pa.timestamp("us", "UTC"))})
         (folder / "events" / f"day={day}").mkdir(parents=True)
         pq.write_table(table, folder / "events" / f"day={day}" / "part.parquet")
-    spark_session.stop()  # a process has one Spark, and it keeps its folder
+    stop_spark()  # a process has one Spark, and it keeps its folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAIROS_HOME", str(folder / "home"))
         patch.setenv("KAIROS_SPARK_MASTER", "local[1]")
         settings.cache_clear()
         yield folder
     settings.cache_clear()
-    spark_session.stop()
+    stop_spark()
+
+
+def stop_spark() -> None:
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context:
+        SparkContext._active_spark_context.stop()
 
 
 def test_a_partitioned_folder_is_ingested(lake: Path) -> None:

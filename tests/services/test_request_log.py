@@ -137,3 +137,5 @@ async def test_what_the_service_logs_equals_the_lake(shop: Shop, tmp_path: Path)
     assert report.first == []
     assert report.values["user_activity:spend_30d"] == 3
     assert report.values["time_of_week:intensity"] == 3
+    assert report.values["request_time:hour_sin"] == 3
+    assert set(champions.current.features) == report.values.keys()
