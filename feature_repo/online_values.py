@@ -3,7 +3,7 @@ values, except in lists. Feast's conversion goes by pandas and costs millisecond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,12 +21,18 @@ def entity_key(join_key: str, value: str | int) -> EntityKey:
     return EntityKey(join_keys=[join_key], entity_values=[typed])
 
 
-def rows_of(table: pa.Table, join_key: str, moment: str, types: dict[str, FeastType]) -> Iterator[Row]:
+def rows_of(table: pa.Table, join_key: str, moment: str, types: Mapping[str, FeastType]) -> Iterator[Row]:
     """A view's computed rows in the form that the online stores write."""
-    columns = [_encoded(table[name].to_pylist(), kind) for name, kind in types.items()]
-    keys, moments = table[join_key].to_pylist(), table[moment].to_pylist()
-    for key, at, *values in zip(keys, moments, *columns, strict=True):
-        yield entity_key(join_key, key), dict(zip(types, values, strict=True)), at, None
+    columns = [table[name].to_pylist() for name in (join_key, moment, *types)]
+    return encoded_rows(columns, join_key, types)
+
+
+def encoded_rows(columns: Sequence[Sequence[Any]], join_key: str, types: Mapping[str, FeastType]) -> Iterator[Row]:
+    """Rows from the values of the join key, the moment and the features, column by column."""
+    keys, moments, *values = columns
+    encoded = [_encoded(column, kind) for column, kind in zip(values, types.values(), strict=True)]
+    for key, at, *row in zip(keys, moments, *encoded, strict=True):
+        yield entity_key(join_key, key), dict(zip(types, row, strict=True)), at, None
 
 
 def python_value(value: Value) -> Any:
@@ -38,7 +44,7 @@ def python_value(value: Value) -> Any:
     return list(held.val) if kind.endswith("_list_val") else held
 
 
-def _encoded(values: list[Any], kind: FeastType) -> list[Value]:
+def _encoded(values: Sequence[Any], kind: FeastType) -> list[Value]:
     fast = _ENCODERS.get(kind)
     if fast is None:
         return python_values_to_proto_values(values, kind.to_value_type())

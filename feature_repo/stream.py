@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from feature_repo import schema as s
 from feature_repo.event import Event
-from feature_repo.feature import MOMENT, Feature
+from feature_repo.feature import Feature
 from feature_repo.features import discover
 from feature_repo.histories import INPUT, History, HistoryCache, event_rows, history_input
 from feature_repo.online_store.base import FoundRow, Row, RowsOnlineStore
-from feature_repo.online_values import entity_key, python_value, rows_of
+from feature_repo.online_values import encoded_rows, entity_key, python_value
 from feature_repo.store import Features
 
 HISTORY: Final = "history"
@@ -159,8 +159,8 @@ class StreamPath:
         self._db.execute(f"INSERT INTO {HISTORY} SELECT * FROM arrived")
 
         def rows(feature: Feature) -> list[Row]:
-            computed = self._cursors[feature.name].sql("EXECUTE compute").to_arrow_table()
-            return list(rows_of(computed, s.USER_ID, MOMENT, dict(feature.fields)))
+            computed = self._cursors[feature.name].execute("EXECUTE compute").fetchall()
+            return list(encoded_rows(list(zip(*computed, strict=True)), s.USER_ID, feature.fields)) if computed else []
 
         names = [feature.name for feature in self._streamed]
         return dict(zip(names, self._pool.map(rows, self._streamed), strict=True))
