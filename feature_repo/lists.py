@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import ibis
-from ibis.expr.types import ArrayValue, BooleanValue, Column, IntegerColumn, IntegerValue, Table
+from ibis.expr.types import ArrayValue, BooleanValue, Column, IntegerColumn, Table
 
 TIE_DIGITS: Final = 9
 """Round a sum of floats to these when ordering by it. Engines add up in different orders, so the last digits of equal
@@ -29,12 +29,6 @@ def sorted_values(values: Column, where: BooleanValue | None = None) -> ArrayVal
     """The values of a group, sorted; an empty list where there are none."""
     found = values.collect(where=where).sort()
     return found.coalesce(ibis.literal([], type=found.type()))
-
-
-def distinct_count(values: Column, where: BooleanValue | None = None) -> IntegerValue:
-    """How many different values a group has. By way of a list, as DuckDB sets up a hash table for each
-    `count(distinct)`, which costs more than all else when an event's one user is computed."""
-    return values.collect(where=where).unique().length().fill_null(0)
 
 
 def _field(structs: ArrayValue, name: str) -> ArrayValue:

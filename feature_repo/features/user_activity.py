@@ -8,8 +8,9 @@ from feast.types import Float64
 from ibis.expr.types import Table, Value
 
 from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
-from feature_repo.lists import distinct_count
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
+
+KEYS = (USER_ID, MOMENT)
 
 
 def user_activity(history: Table) -> Table:
@@ -18,26 +19,50 @@ def user_activity(history: Table) -> Table:
     The rows of one order share their time stamp, so distinct time stamps of purchases are baskets.
     The gap telescopes: (last day - first day) / (days - 1). Times are epoch seconds.
     """
+    bought = history.filter(history[EVENT_TYPE] == PURCHASE)
+    joined = _events(history)
+    for part in (_items(bought), _days(bought)):
+        joined = joined.left_join(part, KEYS).drop(*(f"{key}_right" for key in KEYS))
+    gap = (joined["last_day"] - joined["first_day"]) / (joined["days"] - 1).nullif(0)
+    counts = (*(f"items_{window}d" for window in WINDOWS_DAYS), "baskets_90d")
+    return joined.mutate(
+        **{name: joined[name].fill_null(0).cast("float64") for name in counts}, purchase_gap_days=gap.cast("float64")
+    )
+
+
+# Different values are counted by grouping twice: an aggregate of distinct values costs DuckDB more than all else when
+# an event's one user is computed.
+
+
+def _events(history: Table) -> Table:
     bought = history[EVENT_TYPE] == PURCHASE
     second = history[TIMESTAMP].epoch_seconds().cast("float64")
-    day = (history[TIMESTAMP].epoch_seconds() / 86_400).floor()
-    days = distinct_count(day, where=bought)
-    measures: dict[str, Value] = {}
+    measures: dict[str, Value] = {
+        "last_event_at": second.max(),
+        **{f"last_{kind}_at": second.max(where=history[EVENT_TYPE] == kind) for kind in TELLING_TYPES},
+    }
     for window in WINDOWS_DAYS:
         inside = history[AGE_DAYS] < window
         measures |= {
             f"events_{window}d": inside.sum(),
             f"purchases_{window}d": (inside & bought).sum(),
             f"spend_{window}d": history[VALUE].sum(where=inside & bought).fill_null(0.0),
-            f"items_{window}d": distinct_count(history[ITEM_ID], where=inside & bought),
         }
-    measures |= {
-        "baskets_90d": distinct_count(history[TIMESTAMP], where=bought & (history[AGE_DAYS] < 90)),
-        "purchase_gap_days": (day.max(where=bought) - day.min(where=bought)) / (days - 1).nullif(0),
-        "last_event_at": second.max(),
-        **{f"last_{kind}_at": second.max(where=history[EVENT_TYPE] == kind) for kind in TELLING_TYPES},
-    }
-    return history.group_by(USER_ID, MOMENT).agg(**{name: m.cast("float64") for name, m in measures.items()})
+    return history.group_by(*KEYS).agg(**{name: m.cast("float64") for name, m in measures.items()})
+
+
+def _items(bought: Table) -> Table:
+    items = bought.group_by(*KEYS, ITEM_ID).agg(age=bought[AGE_DAYS].min())
+    return items.group_by(*KEYS).agg(**{f"items_{window}d": (items["age"] < window).sum() for window in WINDOWS_DAYS})
+
+
+def _days(bought: Table) -> Table:
+    baskets = bought.group_by(*KEYS, TIMESTAMP).agg(age=bought[AGE_DAYS].min())
+    baskets = baskets.mutate(day=(baskets[TIMESTAMP].epoch_seconds() / 86_400).floor())
+    days = baskets.group_by(*KEYS, "day").agg(baskets=(baskets["age"] < 90).sum())
+    return days.group_by(*KEYS).agg(
+        baskets_90d=days["baskets"].sum(), days=days.count(), first_day=days["day"].min(), last_day=days["day"].max()
+    )
 
 
 FEATURE = Feature(
