@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 from redis import Redis
 from redis.exceptions import RedisError
 
+from feature_repo.features import discover
 from feature_repo.groups import ITEM_SERVICE
+from feature_repo.materialization import write_online
 from feature_repo.packed import PackedItems
 from feature_repo.packed_files import PackedFiles
 from feature_repo.packed_source import newest_rows
@@ -122,7 +124,7 @@ def _on_redis(features: Features, table: PackedItems, items: Sequence[str]) -> d
     try:
         on_redis.apply()
         for view, rows in _rows(features, table, items).items():
-            on_redis.push(view, rows)
+            write_online(on_redis.feast, discover()[view], rows)
         feast_ms, equal = _beside_feast(on_redis, table, items)
         return {"feast_ms": round(feast_ms, 3), "equal": equal}
     finally:

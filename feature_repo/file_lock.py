@@ -29,7 +29,7 @@ def file_lock(path: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
     with path.open("a+") as file:
-        while not _locked(file.fileno()):
+        while not try_lock(file.fileno()):
             if time.monotonic() >= deadline:
                 file.seek(0)
                 raise busy(what, file.read().strip() or "another process", wait_s)
@@ -47,7 +47,8 @@ def busy(what: str, holder: str, waited_s: float) -> FeaturesBusyError:
     )
 
 
-def _locked(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Take the lock of an open file; False if another process has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

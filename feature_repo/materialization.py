@@ -10,17 +10,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+import pyarrow as pa
 from feast import FeatureStore, FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore
-from feast.infra.provider import get_provider
 
 from feature_repo import schema as s
 from feature_repo.feature import MOMENT, Feature
 from feature_repo.online_store.base import RowsOnlineStore
 from feature_repo.online_values import rows_of
 
-ROWS_AT_ONCE: Final = 10_000
-"""Rows whose values are held as protobuf messages at one time."""
+ROWS_AT_ONCE: Final = 5_000
+"""Rows in one write, and held as protobuf messages at one time: an event that arrives meanwhile waits for no more."""
 
 
 def bring_online(feast: FeatureStore, features: Iterable[Feature], until: datetime) -> None:
@@ -29,8 +29,7 @@ def bring_online(feast: FeatureStore, features: Iterable[Feature], until: dateti
     Raises:
         OnlineStoreDownError: the store cannot be reached; doing it again is harmless.
     """
-    provider = get_provider(feast.config)
-    store = cast(RowsOnlineStore, provider.online_store)
+    provider = feast._get_provider()  # the store's own, with its connections; get_provider() makes another
     end = until + timedelta(microseconds=1)
     for feature in features:
         view: FeatureView = feast.get_feature_view(feature.name)
@@ -49,8 +48,18 @@ def bring_online(feast: FeatureStore, features: Iterable[Feature], until: dateti
             )
             .to_arrow()
         )
-        for start in range(0, rows.num_rows, ROWS_AT_ONCE):
-            part = rows.slice(start, ROWS_AT_ONCE)
-            encoded = list(rows_of(part, feature.entity.join_key, MOMENT, dict(feature.fields)))
-            store.write_rows(feast.config, [(view, encoded)])
+        write_online(feast, feature, rows)
         feast.registry.apply_materialization(view, feast.project, s.BEGINNING, end)
+
+
+def write_online(feast: FeatureStore, feature: Feature, rows: pa.Table) -> None:
+    """Write a feature's rows, with join key and moment, to the online store; newer ones there stay.
+
+    Raises:
+        OnlineStoreDownError: the store cannot be reached; doing it again is harmless.
+    """
+    store = cast(RowsOnlineStore, feast._get_provider().online_store)
+    view = feast.get_feature_view(feature.name)
+    for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+        part = rows.slice(start, ROWS_AT_ONCE)
+        store.write_rows(feast.config, [(view, list(rows_of(part, feature.entity.join_key, MOMENT, feature.fields)))])

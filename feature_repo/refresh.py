@@ -7,11 +7,10 @@ changed goes online, into the offline store, and into a new version of the packe
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
 
 import pyarrow as pa
 
@@ -21,15 +20,11 @@ from feature_repo.errors import RegistryBehindError
 from feature_repo.feature import ITEM, MOMENT, TIME_OF_WEEK, Feature
 from feature_repo.features import discover
 from feature_repo.fresh_events import fresh_events
-from feature_repo.online_store.base import RowsOnlineStore
-from feature_repo.online_values import rows_of
+from feature_repo.materialization import write_online
 from feature_repo.packed import PackedItems
 from feature_repo.packed_files import PackedFiles
 from feature_repo.packed_source import pack, packed_views
 from feature_repo.store import Features
-
-ROWS_AT_ONCE: Final = 5_000
-"""Rows in one write to the online store: an event that arrives meanwhile waits for no more than that."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,8 @@ def refresh(features: Features, now: datetime, *, run: str = "", wait_s: float =
             feature: known.changed(feature.name, rows) if known and feature.entity is ITEM else rows
             for feature, rows in computed.items()
         }
-        _write_online(features, changed)
+        for feature, rows in changed.items():
+            write_online(features.feast, feature, rows)
         batches = features.lake.batches_until(moment)
         for feature, rows in changed.items():
             if rows.num_rows:
@@ -141,13 +137,3 @@ def _compute(features: Features, moment: datetime, fresh: pa.Table) -> dict[Feat
             feature: cut.con.to_pyarrow(table.mutate(**{MOMENT: table[MOMENT].cast(TIME)}))
             for feature, table in rows.items()
         }
-
-
-def _write_online(features: Features, changed: Mapping[Feature, pa.Table]) -> None:
-    store = cast(RowsOnlineStore, features.feast._get_provider().online_store)
-    for feature, table in changed.items():
-        view = features.feast.get_feature_view(feature.name)
-        for start in range(0, table.num_rows, ROWS_AT_ONCE):
-            part = table.slice(start, ROWS_AT_ONCE)
-            rows = list(rows_of(part, feature.entity.join_key, MOMENT, dict(feature.fields)))
-            store.write_rows(features.feast.config, [(view, rows)])

@@ -133,10 +133,6 @@ class Features:
             self.feast.refresh_registry()
             bring_online(self.feast, discover().values(), until)
 
-    def push(self, view: str, rows: pa.Table) -> None:
-        """Write rows of a view, with join key and `event_timestamp`, to the online store now."""
-        self.feast.write_to_online_store(view, rows.to_pandas())
-
     # -- reading, point in time ----------------------------------------------------------------------
 
     def users_at(self, users: Iterable[str], moment: datetime) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from feature_repo import schema as s
 from feature_repo.batch import Batch, batch_file
+from feature_repo.file_lock import try_lock
 from flows.errors import LakeBusyError
 from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE, Staged
 from infra.settings import Settings
@@ -48,7 +48,7 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
     path = settings.home / LOCK_FILE
     deadline = time.monotonic() + wait_s
     with path.open("a+") as file:
-        while not _locked(file.fileno()):
+        while not try_lock(file.fileno()):
             if time.monotonic() >= deadline:
                 file.seek(0)
                 raise LakeBusyError(
@@ -104,14 +104,6 @@ def _batch(staged: Staged, committed: Committed) -> Batch:
         items=staged.items,
         users=staged.users,
     )
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _new_events(staged: Path, events: Path) -> Committed:
