@@ -17,6 +17,9 @@ MOMENT: Final = "event_timestamp"
 """The moment that a row of features is true for. Features never look past it, and never at the clock."""
 AGE_DAYS: Final = "age_days"
 """Column of the inputs: how long before the row's moment the event was, in days."""
+EPOCH_S: Final = "epoch_s"
+"""Column of the inputs: the event's time in epoch seconds, with their fraction. What Ibis' own `epoch_seconds` gives
+differs: DuckDB keeps the fraction and Spark drops it."""
 RECENCY: Final = "recency"
 """Column of `history`: 0 for the user's newest event, 1 for the one before it, and so on."""
 HOUR_OF_WEEK: Final = "hour_of_week"
@@ -30,9 +33,9 @@ Input = Literal["history", "events", "items", "users"]
 """What an expression reads.
 
 - `history`: each user's newest `HISTORY_EVENTS` events but impressions, at each of the user's moments:
-  `event_id, user_id, event_timestamp, item_id, event_type, timestamp, value, category, age_days, recency`.
+  `event_id, user_id, event_timestamp, item_id, event_type, timestamp, epoch_s, value, category, age_days, recency`.
   The batch engine cuts it from the lake, the stream path from the online store: the same table.
-- `events`: all events but impressions up to the moment, with `discount` and `category`.
+- `events`: all events but impressions up to the moment, with `discount`, `category`, `epoch_s` and `age_days`.
 - `items`, `users`: the tables as ingested.
 """
 

@@ -20,8 +20,8 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
 
 from feature_repo import schema as s
 from feature_repo.event import Event
-from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY
-from feature_repo.inputs import MICROSECONDS_PER_DAY
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, RECENCY
+from feature_repo.inputs import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
 
 _TIME = pa.timestamp("us", tz="UTC")
 EVENTS: Final = pa.schema(
@@ -36,9 +36,15 @@ EVENTS: Final = pa.schema(
     ]
 )
 """What does not change about an event as time goes by."""
-INPUT: Final = EVENTS.append(pa.field(MOMENT, _TIME)).append(pa.field(AGE_DAYS, pa.float64())).append(
-    pa.field(RECENCY, pa.int64())
-)  # fmt: skip
+INPUT: Final = pa.schema(
+    [
+        *EVENTS,
+        (MOMENT, _TIME),
+        (EPOCH_S, pa.float64()),
+        (AGE_DAYS, pa.float64()),
+        (RECENCY, pa.int64()),
+    ]
+)
 """The input `history`, as the compiled expressions read it."""
 CACHED_EVENTS: Final = 2_000_000
 """About 200 MB; past that the users longest without an event are read again when they return."""
@@ -136,22 +142,23 @@ class History:
             or (newest == row[s.TIMESTAMP] and self.events[s.EVENT_ID][-1].as_py() > row[s.EVENT_ID])
         )
 
-    def columns_at_moment(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The moment in epoch microseconds, the age in days and the recency of each event."""
+    def columns_at_moment(self) -> tuple[np.ndarray[Any, Any], ...]:
+        """The columns that `INPUT` has beside `EVENTS`, the moment in epoch microseconds."""
         times = _times(self.events)
         moment = (self.moment - _EPOCH) // _MICROSECOND
-        return np.full(len(times), moment), (moment - times) / MICROSECONDS_PER_DAY, np.arange(len(times))[::-1]
+        age_days = (moment - times) / MICROSECONDS_PER_DAY
+        return np.full(len(times), moment), times / MICROSECONDS_PER_SECOND, age_days, np.arange(len(times))[::-1]
 
 
 def history_input(histories: Iterable[History]) -> pa.Table:
     """The input `history` of several users, each as of the user's own moment."""
     histories = list(histories)
-    events = pa.concat_tables([history.events for history in histories])
-    moment, age, recency = (
+    # Made one piece, as engines read piece by piece.
+    events = pa.concat_tables([history.events for history in histories]).combine_chunks()
+    moment, *numbers = (
         np.concatenate(column) for column in zip(*(h.columns_at_moment() for h in histories), strict=True)
     )
-    columns = [*events.columns, pa.array(moment, _TIME), pa.array(age), pa.array(recency)]
-    return pa.table(columns, schema=INPUT)
+    return pa.table([*events.columns, pa.array(moment, _TIME), *map(pa.array, numbers)], schema=INPUT)
 
 
 def event_rows(events: Iterable[Event], categories: Mapping[str, str | None]) -> dict[str, list[EventRow]]:

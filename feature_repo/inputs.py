@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from feature_repo import schema as s
-from feature_repo.feature import AGE_DAYS, MOMENT, RECENCY, Input, epoch_us
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, RECENCY, Input, epoch_us
 
 HISTORY_COLUMNS = (
     s.EVENT_ID,
@@ -20,14 +20,16 @@ HISTORY_COLUMNS = (
     s.VALUE,
     s.CATEGORY,
 )
+MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def until_moment(events: Table) -> Table:
-    """Events not later than their `event_timestamp`, without impressions, with their age."""
+    """Events not later than their `event_timestamp`, without impressions, with their time as a number and their age."""
     past = events.filter(events[s.TIMESTAMP] <= events[MOMENT], events[s.EVENT_TYPE] != s.IMPRESSION)
-    age_us = epoch_us(past[MOMENT]) - epoch_us(past[s.TIMESTAMP])
-    return past.mutate(**{AGE_DAYS: age_us / MICROSECONDS_PER_DAY})
+    at_us = epoch_us(past[s.TIMESTAMP])
+    age_us = epoch_us(past[MOMENT]) - at_us
+    return past.mutate(**{EPOCH_S: at_us / MICROSECONDS_PER_SECOND, AGE_DAYS: age_us / MICROSECONDS_PER_DAY})
 
 
 def past(events: Table) -> Table:

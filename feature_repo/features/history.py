@@ -25,7 +25,7 @@ def history(history: Table) -> Table:
         "history_values": history[VALUE].fill_null(float("nan")),
         "history_categories": history[CATEGORY].fill_null(""),
     }
-    lists = parallel_lists(history, [USER_ID, MOMENT], -history[RECENCY], columns)
+    lists = parallel_lists(history, [USER_ID, MOMENT], [-history[RECENCY]], columns)
     return lists.mutate(history_size=lists["history_ids"].length().cast("float64"))
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from feast.types import Float64
 from ibis.expr.types import Table
 
-from feature_repo.feature import AGE_DAYS, ITEM, MOMENT, Expect, Feature, epoch_us
+from feature_repo.feature import AGE_DAYS, EPOCH_S, ITEM, MOMENT, Expect, Feature, epoch_us
 from feature_repo.inputs import MICROSECONDS_PER_DAY
 from feature_repo.schema import (
     CATEGORY,
@@ -18,7 +18,6 @@ from feature_repo.schema import (
     ITEM_ID,
     PRICE,
     PURCHASE,
-    TIMESTAMP,
     USER_ID,
     WINDOWS_DAYS,
 )
@@ -53,7 +52,7 @@ def item_popularity(events: Table) -> Table:
         price_mean=events[PRICE].mean(where=recent),
         discount_share=(events[DISCOUNT].fill_null(0.0) > 0).cast("float64").mean(where=bought & recent),
         **{f"decayed_{days}d": (weight * 0.5 ** (events[AGE_DAYS] / days)).sum() for days in HALF_LIVES_DAYS},
-        first_seen_at=events[TIMESTAMP].epoch_seconds().cast("float64").min(),
+        first_seen_at=events[EPOCH_S].min(),
     )
     in_category = items["price_mean"].mean().over(group_by=[MOMENT, CATEGORY])
     into_hour_us = epoch_us(items[MOMENT]) - epoch_us(items[MOMENT].truncate("h"))

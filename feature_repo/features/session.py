@@ -5,9 +5,9 @@ from __future__ import annotations
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import MOMENT, RECENCY, USER, Expect, Feature
+from feature_repo.feature import EPOCH_S, MOMENT, RECENCY, USER, Expect, Feature
 from feature_repo.lists import parallel_lists
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, SESSION_EVENTS, TIMESTAMP, USER_ID
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, SESSION_EVENTS, USER_ID
 
 
 def session(history: Table) -> Table:
@@ -16,9 +16,9 @@ def session(history: Table) -> Table:
     columns = {
         "session_items": newest[ITEM_ID],
         "session_types": newest[EVENT_TYPE],
-        "session_times": newest[TIMESTAMP].epoch_seconds().cast("float64"),
+        "session_times": newest[EPOCH_S],
     }
-    return parallel_lists(newest, [USER_ID, MOMENT], -newest[RECENCY], columns)
+    return parallel_lists(newest, [USER_ID, MOMENT], [-newest[RECENCY]], columns)
 
 
 FEATURE = Feature(

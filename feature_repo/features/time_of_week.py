@@ -32,7 +32,7 @@ def time_of_week(events: Table) -> Table:
     busy = ranked.group_by(MOMENT, HOUR_OF_WEEK).agg(intensity=ranked["intensity"].max())
     top = ranked.filter(ranked["rank"] < TOP_CATEGORIES, ranked[CATEGORY] != "")
     columns = {"top_categories": top[CATEGORY], "top_category_shares": top["share"]}
-    bought = parallel_lists(top, [MOMENT, HOUR_OF_WEEK], top["rank"], columns)
+    bought = parallel_lists(top, [MOMENT, HOUR_OF_WEEK], [top["rank"]], columns)
     hours = events.select(MOMENT).distinct().mutate(**{HOUR_OF_WEEK: ibis.range(168)}).unnest(HOUR_OF_WEEK)
     hours = hours.mutate(**{HOUR_OF_WEEK: hours[HOUR_OF_WEEK].cast("int64")})
     rows = hours.left_join(busy, [MOMENT, HOUR_OF_WEEK])

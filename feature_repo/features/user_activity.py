@@ -7,8 +7,8 @@ from datetime import timedelta
 from feast.types import Float64
 from ibis.expr.types import Table, Value
 
-from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, TIMESTAMP, USER_ID, VALUE, WINDOWS_DAYS
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, USER_ID, VALUE, WINDOWS_DAYS
 
 KEYS = (USER_ID, MOMENT)
 
@@ -19,9 +19,8 @@ def user_activity(history: Table) -> Table:
     The rows of one order share their time stamp, so distinct time stamps of purchases are baskets.
     The gap telescopes: (last day - first day) / (days - 1). Times are epoch seconds.
     """
-    bought = history.filter(history[EVENT_TYPE] == PURCHASE)
     joined = _events(history)
-    for part in (_items(bought), _days(bought)):
+    for part in (_items(_bought(history, ITEM_ID)), _days(_bought(history, EPOCH_S))):
         joined = joined.left_join(part, KEYS).drop(*(f"{key}_right" for key in KEYS))
     gap = (joined["last_day"] - joined["first_day"]) / (joined["days"] - 1).nullif(0)
     counts = (*(f"items_{window}d" for window in WINDOWS_DAYS), "baskets_90d")
@@ -34,9 +33,15 @@ def user_activity(history: Table) -> Table:
 # an event's one user is computed.
 
 
+def _bought(history: Table, column: str) -> Table:
+    """Only what one reader needs: DuckDB would write down what two share before either goes on."""
+    columns = history.select(*KEYS, EVENT_TYPE, AGE_DAYS, column)
+    return columns.filter(columns[EVENT_TYPE] == PURCHASE)
+
+
 def _events(history: Table) -> Table:
     bought = history[EVENT_TYPE] == PURCHASE
-    second = history[TIMESTAMP].epoch_seconds().cast("float64")
+    second = history[EPOCH_S]
     measures: dict[str, Value] = {
         "last_event_at": second.max(),
         **{f"last_{kind}_at": second.max(where=history[EVENT_TYPE] == kind) for kind in TELLING_TYPES},
@@ -57,8 +62,8 @@ def _items(bought: Table) -> Table:
 
 
 def _days(bought: Table) -> Table:
-    baskets = bought.group_by(*KEYS, TIMESTAMP).agg(age=bought[AGE_DAYS].min())
-    baskets = baskets.mutate(day=(baskets[TIMESTAMP].epoch_seconds() / 86_400).floor())
+    baskets = bought.group_by(*KEYS, EPOCH_S).agg(age=bought[AGE_DAYS].min())
+    baskets = baskets.mutate(day=(baskets[EPOCH_S] / 86_400).floor())
     days = baskets.group_by(*KEYS, "day").agg(baskets=(baskets["age"] < 90).sum())
     return days.group_by(*KEYS).agg(
         baskets_90d=days["baskets"].sum(), days=days.count(), first_day=days["day"].min(), last_day=days["day"].max()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
@@ -20,15 +19,12 @@ def user_affinity(history: Table) -> Table:
     decayed = weight * 0.5 ** (history[AGE_DAYS] / HALF_LIVES_DAYS[""])
     known = history.mutate(decayed=decayed).filter(history[CATEGORY].notnull())
     by_category = known.group_by(USER_ID, MOMENT, CATEGORY).agg(decayed=known["decayed"].sum())
-    whole = ibis.window(group_by=[USER_ID, MOMENT])
-    order = [ibis.desc(by_category["decayed"].round(TIE_DIGITS)), by_category[CATEGORY]]
-    shares = by_category.mutate(
-        share=by_category["decayed"] / by_category["decayed"].sum().over(whole).nullif(0),
-        rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order),
-    )
-    shares = shares.filter(shares["rank"] < CATEGORIES, shares["share"].notnull())
-    columns = {"categories": shares[CATEGORY], "category_shares": shares["share"]}
-    return parallel_lists(shares, [USER_ID, MOMENT], shares["rank"], columns)
+    order = [-by_category["decayed"].round(TIE_DIGITS), by_category[CATEGORY]]
+    columns = {"categories": by_category[CATEGORY], "weights": by_category["decayed"]}
+    whole = {"all_weight": by_category["decayed"].sum()}
+    lists = parallel_lists(by_category, [USER_ID, MOMENT], order, columns, CATEGORIES, whole)
+    lists = lists.filter(lists["all_weight"] > 0)
+    return lists.mutate(category_shares=lists["weights"].map(lambda weight: weight / lists["all_weight"]))
 
 
 FEATURE = Feature(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import MOMENT, USER, Expect, Feature
+from feature_repo.feature import EPOCH_S, MOMENT, USER, Expect, Feature
 from feature_repo.lists import parallel_lists
-from feature_repo.schema import CATEGORY, EVENT_TYPE, PURCHASE, TIMESTAMP, USER_ID
+from feature_repo.schema import CATEGORY, EVENT_TYPE, PURCHASE, USER_ID
 
 CATEGORIES = 50
 """Kept per user: those bought on most days."""
@@ -27,22 +26,17 @@ def user_cycles(history: Table) -> Table:
     A category is due when the time since its last purchase comes near its gap.
     """
     bought = history.filter(history[EVENT_TYPE] == PURCHASE, history[CATEGORY].notnull())
-    second = bought[TIMESTAMP].epoch_seconds().cast("float64")
-    bought = bought.mutate(second=second, day=(second / 86_400).floor().cast("float64"))
-    days = bought.group_by(USER_ID, MOMENT, CATEGORY, bought["day"]).agg(last=bought["second"].max())
+    bought = bought.mutate(day=(bought[EPOCH_S] / 86_400).floor().cast("float64"))
+    days = bought.group_by(USER_ID, MOMENT, CATEGORY, bought["day"]).agg(last=bought[EPOCH_S].max())
     cycles = days.group_by(USER_ID, MOMENT, CATEGORY).agg(
         cycle_days=days.count().cast("float64"),
         span=days["day"].max() - days["day"].min(),
         cycle_last_at=days["last"].max(),
     )
-    cycles = cycles.filter(cycles["cycle_days"] > 1)
-    order = [ibis.desc(cycles["cycle_days"]), cycles[CATEGORY]]
-    cycles = cycles.mutate(
-        cycle_gap_days=cycles["span"] / (cycles["cycle_days"] - 1),
-        rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order),
-    )
-    cycles = cycles.filter(cycles["rank"] < CATEGORIES).rename(cycle_categories=CATEGORY)
-    return parallel_lists(cycles, [USER_ID, MOMENT], cycles["rank"], {name: cycles[name] for name in FIELDS})
+    cycles = cycles.filter(cycles["cycle_days"] > 1).rename(cycle_categories=CATEGORY)
+    cycles = cycles.mutate(cycle_gap_days=cycles["span"] / (cycles["cycle_days"] - 1))
+    order = [-cycles["cycle_days"], cycles["cycle_categories"]]
+    return parallel_lists(cycles, [USER_ID, MOMENT], order, {name: cycles[name] for name in FIELDS}, CATEGORIES)
 
 
 FEATURE = Feature(

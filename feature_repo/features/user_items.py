@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ibis
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import AGE_DAYS, MOMENT, USER, Expect, Feature
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature
 from feature_repo.lists import TIE_DIGITS, parallel_lists
 from feature_repo.schema import (
     EVENT_TYPE,
@@ -15,7 +14,6 @@ from feature_repo.schema import (
     ITEM_ID,
     OWN_ITEMS,
     PURCHASE,
-    TIMESTAMP,
     USER_ID,
 )
 
@@ -28,7 +26,7 @@ def user_items(history: Table) -> Table:
     An item never purchased has NaN as its last purchase, as lists in Feast hold no nulls.
     """
     bought = history[EVENT_TYPE] == PURCHASE
-    second = history[TIMESTAMP].epoch_seconds().cast("float64")
+    second = history[EPOCH_S]
     weight = history[EVENT_TYPE].cases(*EVENT_WEIGHTS.items(), else_=0.0).cast("float64")
     items = history.group_by(USER_ID, MOMENT, ITEM_ID).agg(
         own_purchases=bought.sum().cast("float64"),
@@ -37,10 +35,9 @@ def user_items(history: Table) -> Table:
         own_last_purchase_at=second.max(where=bought).fill_null(float("nan")),
         **{name: (weight * 0.5 ** (history[AGE_DAYS] / days)).sum() for name, days in DECAYS.items()},
     )
-    order = [ibis.desc(items["own_decayed"].round(TIE_DIGITS)), items[ITEM_ID]]
-    items = items.mutate(rank=ibis.row_number().over(group_by=[USER_ID, MOMENT], order_by=order))
-    items = items.filter(items["rank"] < OWN_ITEMS).rename(own_items=ITEM_ID)
-    return parallel_lists(items, [USER_ID, MOMENT], items["rank"], {name: items[name] for name in FIELDS})
+    items = items.rename(own_items=ITEM_ID)
+    order = [-items["own_decayed"].round(TIE_DIGITS), items["own_items"]]
+    return parallel_lists(items, [USER_ID, MOMENT], order, {name: items[name] for name in FIELDS}, OWN_ITEMS)
 
 
 FIELDS = {

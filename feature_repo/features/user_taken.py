@@ -6,17 +6,16 @@ from feast.types import Array, String
 from ibis.expr.types import Table
 
 from feature_repo.feature import MOMENT, USER, Feature
-from feature_repo.lists import sorted_values
+from feature_repo.lists import field_of, sorted_structs
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, USER_ID
 
 
 def user_taken(history: Table) -> Table:
     """The different items of the user's history: all of them, and those bought; in the order of their ids."""
     items = history.group_by(USER_ID, MOMENT, ITEM_ID).agg(bought=(history[EVENT_TYPE] == PURCHASE).any())
-    return items.group_by(USER_ID, MOMENT).agg(
-        seen_items=sorted_values(items[ITEM_ID]),
-        bought_items=sorted_values(items[ITEM_ID], where=items["bought"]),
-    )
+    users = items.group_by(USER_ID, MOMENT).agg(taken=sorted_structs(item=items[ITEM_ID], bought=items["bought"]))
+    bought = users["taken"].filter(lambda taken: taken["bought"])
+    return users.mutate(seen_items=field_of(users["taken"], "item"), bought_items=field_of(bought, "item"))
 
 
 FEATURE = Feature(
