@@ -1,4 +1,5 @@
-"""The stream path on real events and Redis: how many events a second one process takes, and how soon each is readable.
+"""The stream path on real events and Redis: how many events a second one process takes, and how soon each is readable;
+beside it what all the users' and items' rows weigh there.
 
     python -m benchmarks.stream
 
@@ -17,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+from redis import Redis
 
 from benchmarks.scratch import scratch_features
 from feature_repo import schema as s
@@ -25,7 +27,7 @@ from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from infra.settings import settings
 
-WARM_UP, SATURATED, OFFERED = 2_000, 40_000, 4_000
+WARM_UP, SATURATED, OFFERED = 10_000, 40_000, 4_000
 BATCH = 500
 """Events applied in one go at most."""
 RATES = (200, 500, 1_000, 2_000)
@@ -41,7 +43,14 @@ def stream() -> dict[str, Any]:
         cut = arriving[0].timestamp - timedelta(microseconds=1)  # type: ignore[operator]
         features.compute([cut])
         features.apply()
+        redis = Redis.from_url(url)
+        before = redis.info("memory")["used_memory"]
+        materializing = time.perf_counter()
         features.materialize(cut)
+        materialized = {
+            "seconds": round(time.perf_counter() - materializing, 1),
+            "mb": round((redis.info("memory")["used_memory"] - before) / 1e6),
+        }
         path = StreamPath(features)
         batches = iter(arriving)
         _saturate(path, list(itertools.islice(batches, WARM_UP)))
@@ -54,7 +63,13 @@ def stream() -> dict[str, Any]:
         "unit": "events/s",
         "target": EVENTS_PER_S,
         "met": per_s >= EVENTS_PER_S and at_target["p99_ms"] <= P99_MS,
-        "detail": {"offered": offered, "p99_ms_target": P99_MS, "batch": BATCH, "events": needed},
+        "detail": {
+            "offered": offered,
+            "p99_ms_target": P99_MS,
+            "batch": BATCH,
+            "events": needed,
+            "materialized": materialized,
+        },
     }
 
 

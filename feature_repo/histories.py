@@ -6,6 +6,7 @@ as long as the store's row is the one that we wrote or read: its moment and its 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from feature_repo import schema as s
 from feature_repo.event import Event
 from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, RECENCY
 from feature_repo.inputs import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
+from feature_repo.online_values import python_value
 
 _TIME = pa.timestamp("us", tz="UTC")
 EVENTS: Final = pa.schema(
@@ -50,6 +52,7 @@ CACHED_EVENTS: Final = 2_000_000
 """About 200 MB; past that the users longest without an event are read again when they return."""
 CHUNKS: Final = 32
 """An event more is a chunk more; past this they are made one."""
+_LISTS: Final = tuple(f"history_{name}" for name in ("ids", "items", "types", "categories", "times", "values"))
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -73,39 +76,41 @@ class History:
     events: pa.Table
     moment: datetime
     ids: frozenset[str]
+    newest: Sequence[EventRow]
+    """The last rows of `events`, which may yet be joined by others of their time stamp, as the rows of one order
+    share theirs, and then take another order."""
     lists: Mapping[str, bytes]
-    """The features of the view `history` as they are stored, so that an event more costs no second encoding."""
+    """The features of the view `history` over all but the newest events, as they are stored, so that an event more
+    costs no second encoding of all."""
 
     @classmethod
     def of(cls, events: pa.Table, moment: datetime) -> History:
-        return cls(events, moment, frozenset(events[s.EVENT_ID].to_pylist()), _encoded(events))
+        times = _times(events)
+        settled = int(np.searchsorted(times, times[-1])) if len(times) else 0
+        newest = events.slice(settled).to_pylist()
+        ids = frozenset(events[s.EVENT_ID].to_pylist())
+        return cls(events, moment, ids, newest, _encoded(_table_columns(events.slice(0, settled))))
 
     @classmethod
     def empty(cls) -> History:
         return cls.of(EVENTS.empty_table(), s.BEGINNING)
 
     @classmethod
-    def from_online(cls, user: str, row: Mapping[str, Any], moment: datetime) -> History:
-        """From a row of the view `history`; undoes the stand-ins for null that lists in Feast need."""
-        ids, items, types, times, values, categories = (
-            [] if row[f"history_{name}"] is None else row[f"history_{name}"]
-            for name in ("ids", "items", "types", "times", "values", "categories")
-        )
-        values = np.asarray(values, np.float64)
-        columns = [
-            pa.array([user] * len(ids), pa.string()),
-            pa.array(ids, pa.string()),
-            pa.array(items, pa.string()),
-            pa.array(types, pa.string()),
-            pa.array(np.asarray(times, np.float64).astype(np.int64), _TIME),
-            pa.array(values, mask=np.isnan(values)),
-            pa.array([category or None for category in categories], pa.string()),
-        ]
-        return cls.of(pa.table(columns, schema=EVENTS), moment)
+    def from_row(cls, user: str, row: Mapping[str, Any], moment: datetime) -> History:
+        """From the plain values of a row of the view `history`."""
+        return cls.of(_events(user, row), moment)
+
+    @classmethod
+    def from_online(cls, user: str, row: Mapping[str, Value], moment: datetime) -> History:
+        """From a row of the view `history` as it is stored, which is kept for the next writing."""
+        events = _events(user, {name: python_value(value) for name, value in row.items()})
+        lists = {name: row[name].SerializeToString() for name in _LISTS}
+        return cls(events, moment, frozenset(events[s.EVENT_ID].to_pylist()), (), lists)
 
     def online(self) -> dict[str, Value]:
         """The row of the view `history`."""
-        lists = {name: cast(Value, Serialized(stored)) for name, stored in self.lists.items()}
+        newest = _encoded(_row_columns(self.newest))
+        lists = {name: cast(Value, Serialized(stored + newest[name])) for name, stored in self.lists.items()}
         return {"history_size": Value(double_val=self.events.num_rows), **lists}
 
     def with_events(self, arrived: Sequence[EventRow], now: datetime) -> History:
@@ -117,30 +122,21 @@ class History:
         fresh = list({row[s.EVENT_ID]: row for row in arrived if row[s.EVENT_ID] not in self.ids}.values())
         if not fresh:
             return replace(self, moment=max(now, self.moment))
-        # The order of `inputs.history`, the other way round.
-        fresh.sort(key=itemgetter(s.EVENT_ID), reverse=True)
-        fresh.sort(key=itemgetter(s.TIMESTAMP))
-        newer = pa.Table.from_pylist(fresh, schema=EVENTS)
-        events = pa.concat_tables([self.events, newer])
-        moment = max(now, self.moment, fresh[-1][s.TIMESTAMP])
-        if events.num_rows <= s.HISTORY_EVENTS and self._ends_before(fresh[0]):
-            if events[s.EVENT_ID].num_chunks > CHUNKS:
-                events = events.combine_chunks()
-            added = _encoded(newer)
-            ids = self.ids.union(row[s.EVENT_ID] for row in fresh)
-            return History(events, moment, ids, {name: stored + added[name] for name, stored in self.lists.items()})
-        order = [(s.TIMESTAMP, "ascending"), (s.EVENT_ID, "descending")]
-        events = events.take(pc.sort_indices(events, sort_keys=order)).combine_chunks()
-        return History.of(events.slice(max(events.num_rows - s.HISTORY_EVENTS, 0)), moment)
-
-    def _ends_before(self, row: EventRow) -> bool:
-        if not self.events.num_rows:
-            return True
-        newest = self.events[s.TIMESTAMP][-1].as_py()
-        return bool(
-            newest < row[s.TIMESTAMP]
-            or (newest == row[s.TIMESTAMP] and self.events[s.EVENT_ID][-1].as_py() > row[s.EVENT_ID])
-        )
+        moment = max(now, self.moment, *(row[s.TIMESTAMP] for row in fresh))
+        settled = self.events.slice(0, self.events.num_rows - len(self.newest))
+        rows = sorted([*self.newest, *fresh], key=itemgetter(s.EVENT_ID), reverse=True)
+        rows.sort(key=itemgetter(s.TIMESTAMP))  # the order of `inputs.history`, the other way round
+        events = pa.concat_tables([settled, pa.Table.from_pylist(rows, schema=EVENTS)])
+        if events.num_rows > s.HISTORY_EVENTS or (settled and rows[0][s.TIMESTAMP] <= settled[s.TIMESTAMP][-1].as_py()):
+            order = [(s.TIMESTAMP, "ascending"), (s.EVENT_ID, "descending")]
+            events = events.take(pc.sort_indices(events, sort_keys=order)).combine_chunks()
+            return History.of(events.slice(max(events.num_rows - s.HISTORY_EVENTS, 0)), moment)
+        if events[s.EVENT_ID].num_chunks > CHUNKS:
+            events = events.combine_chunks()
+        newest = [row for row in rows if row[s.TIMESTAMP] == rows[-1][s.TIMESTAMP]]
+        added = _encoded(_row_columns(rows[: -len(newest)]))
+        lists = {name: stored + added[name] for name, stored in self.lists.items()}
+        return History(events, moment, self.ids.union(row[s.EVENT_ID] for row in fresh), newest, lists)
 
     def columns_at_moment(self) -> tuple[np.ndarray[Any, Any], ...]:
         """The columns that `INPUT` has beside `EVENTS`, the moment in epoch microseconds."""
@@ -208,23 +204,51 @@ class HistoryCache:
             self._events -= oldest.events.num_rows
 
 
+def _events(user: str, row: Mapping[str, Any]) -> pa.Table:
+    """Events from the lists of the view `history`; undoes the stand-ins for null that lists in Feast need."""
+    ids, items, types, categories, times, values = ([] if row[name] is None else row[name] for name in _LISTS)
+    values = np.asarray(values, np.float64)
+    columns = [
+        pa.array([user] * len(ids), pa.string()),
+        pa.array(ids, pa.string()),
+        pa.array(items, pa.string()),
+        pa.array(types, pa.string()),
+        pa.array(np.asarray(times, np.float64).astype(np.int64), _TIME),
+        pa.array(values, mask=np.isnan(values)),
+        pa.array([category or None for category in categories], pa.string()),
+    ]
+    return pa.table(columns, schema=EVENTS)
+
+
 def _times(events: pa.Table) -> np.ndarray[Any, Any]:
     """Epoch microseconds."""
     return events[s.TIMESTAMP].cast(pa.int64()).to_numpy()
 
 
-def _encoded(events: pa.Table) -> dict[str, bytes]:
+Columns = Sequence[Sequence[Any]]
+"""Ids, items, types, categories, times in epoch microseconds and values, as the lists of the view `history` have them:
+an unknown category is the empty string, an unknown value NaN."""
+
+
+def _table_columns(events: pa.Table) -> Columns:
+    texts = (events[s.EVENT_ID], events[s.ITEM_ID], events[s.EVENT_TYPE], events[s.CATEGORY].fill_null(""))
+    numbers = (_times(events).astype(np.float64), events[s.VALUE].to_numpy())
+    # As lists of Python's numbers, which protobuf takes ten times as fast as numpy's.
+    return [*(column.to_pylist() for column in texts), *(column.tolist() for column in numbers)]
+
+
+def _row_columns(rows: Sequence[EventRow]) -> Columns:
+    ids, items, types = ([row[name] for row in rows] for name in (s.EVENT_ID, s.ITEM_ID, s.EVENT_TYPE))
+    categories = [row[s.CATEGORY] or "" for row in rows]
+    times = [float((row[s.TIMESTAMP] - _EPOCH) // _MICROSECOND) for row in rows]
+    return [ids, items, types, categories, times, [math.nan if row[s.VALUE] is None else row[s.VALUE] for row in rows]]
+
+
+def _encoded(columns: Columns) -> dict[str, bytes]:
     """The lists of the view `history`, as its expression gives them."""
-    values = events[s.VALUE].to_numpy()  # null becomes NaN
-    texts = {
-        "history_ids": events[s.EVENT_ID],
-        "history_items": events[s.ITEM_ID],
-        "history_types": events[s.EVENT_TYPE],
-        "history_categories": events[s.CATEGORY].fill_null(""),
-    }
-    numbers = {"history_times": _times(events).astype(np.float64), "history_values": values}
-    messages = {
-        **{name: Value(string_list_val=StringList(val=column.to_pylist())) for name, column in texts.items()},
-        **{name: Value(double_list_val=DoubleList(val=column)) for name, column in numbers.items()},
-    }
-    return {name: message.SerializeToString() for name, message in messages.items()}
+    *texts, times, values = columns
+    messages = [
+        *(Value(string_list_val=StringList(val=column)) for column in texts),
+        *(Value(double_list_val=DoubleList(val=column)) for column in (times, values)),
+    ]
+    return {name: message.SerializeToString() for name, message in zip(_LISTS, messages, strict=True)}

@@ -4,8 +4,10 @@ values, except in lists. Feast's conversion goes by pandas and costs millisecond
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
@@ -33,6 +35,16 @@ def encoded_rows(columns: Sequence[Sequence[Any]], join_key: str, types: Mapping
     encoded = [_encoded(column, kind) for column, kind in zip(values, types.values(), strict=True)]
     for key, at, *row in zip(keys, moments, *encoded, strict=True):
         yield entity_key(join_key, key), dict(zip(types, row, strict=True)), at, None
+
+
+def column_values(column: np.ndarray[Any, Any]) -> list[Any]:
+    """The values of a column as DuckDB gives it to numpy: its lists are arrays, its times are UTC without saying so."""
+    values = column.tolist()  # of a masked array, None where it is masked
+    if column.dtype.kind == "M":
+        return [None if at is None else at.replace(tzinfo=UTC) for at in values]
+    if column.dtype.kind == "O":
+        return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    return values
 
 
 def python_value(value: Value) -> Any:

@@ -22,15 +22,13 @@ from feature_repo.feature import Feature
 from feature_repo.features import discover
 from feature_repo.histories import INPUT, History, HistoryCache, event_rows, history_input
 from feature_repo.online_store.base import FoundRow, Row, RowsOnlineStore
-from feature_repo.online_values import encoded_rows, entity_key, python_value
+from feature_repo.online_values import column_values, encoded_rows, entity_key, python_value
 from feature_repo.store import Features
 
 HISTORY: Final = "history"
 HISTORY_SIZE: Final = "history_size"
 CATALOGUE: Final = "item_catalogue"
 USERS_AT_ONCE: Final = 1_000
-PARALLEL: Final = 2
-"""Features computed at once. DuckDB leaves Python's lock while it works, and each query is too small for threads."""
 
 
 class Arrived:
@@ -65,10 +63,9 @@ class StreamPath:
         self._views = {name: self._feast.get_feature_view(name) for name in names}
         self._cache = HistoryCache()
         self._db = duckdb.connect(config={"threads": 1})
-        self._db.execute("SET TimeZone = 'UTC'")  # hours and weekdays as in the batch, wherever this runs
         self._arrived = Arrived()
         self._cursors = {feature.name: self._prepared(feature) for feature in self._streamed}
-        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="features")
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="features")
         # Reading a history, adding to it and writing it back must not interleave.
         self._lock = threading.Lock()
 
@@ -114,7 +111,7 @@ class StreamPath:
                 stored = self._features.view_at(HISTORY, newer, moment)
                 changed = {}
                 for user in newer:
-                    batch = History.from_online(user, stored[user], moment)
+                    batch = History.from_row(user, stored[user], moment)
                     whole = known[user].with_events(batch.events.to_pylist(), known[user].moment)
                     if whole.ids != known[user].ids:
                         changed[user] = whole
@@ -125,7 +122,7 @@ class StreamPath:
 
     def _prepared(self, feature: Feature) -> duckdb.DuckDBPyConnection:
         cursor = self._db.cursor()
-        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute("SET TimeZone = 'UTC'")  # hours and weekdays as in the batch, wherever this runs
         cursor.register(HISTORY, self._arrived)
         cursor.execute(f"PREPARE compute AS {compiled(feature)}")
         return cursor
@@ -167,19 +164,32 @@ class StreamPath:
             self._cache.put(user, history)
 
     def _compute(self, arrived: pa.Table) -> dict[str, list[Row]]:
-        """The rows of every streamed view but the history itself."""
+        """The rows of every streamed view but the history itself.
+
+        Two threads take the features in turn, this one and a helper: DuckDB leaves Python's lock while it works, and
+        each query is too small for threads of its own.
+        """
         self._arrived.rows = arrived
+        waiting = iter(self._streamed)  # taking the next one is one step under Python's lock
 
-        def rows(feature: Feature) -> list[Row]:
-            computed = self._cursors[feature.name].execute("EXECUTE compute").fetchall()
-            return list(encoded_rows(list(zip(*computed, strict=True)), s.USER_ID, feature.fields)) if computed else []
+        def work() -> dict[str, list[Row]]:
+            return {feature.name: self._rows(feature) for feature in waiting}
 
-        names = [feature.name for feature in self._streamed]
-        return dict(zip(names, self._pool.map(rows, self._streamed), strict=True))
+        helped = self._helper.submit(work)
+        try:
+            computed = work()
+        finally:  # whatever happened here: the next batch must not meet a helper that is still at this one
+            computed_there = helped.result()
+        return computed | computed_there
+
+    def _rows(self, feature: Feature) -> list[Row]:
+        computed = self._cursors[feature.name].execute("EXECUTE compute").fetchnumpy()
+        columns = [column_values(column) for column in computed.values()]
+        return list(encoded_rows(columns, s.USER_ID, feature.fields))
 
 
 def _history(user: str, found: FoundRow) -> History:
     moment, row = found
     if moment is None or row is None:
         return History.empty()
-    return History.from_online(user, {name: python_value(value) for name, value in row.items()}, moment)
+    return History.from_online(user, row, moment)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from feast.types import Float64
 from ibis.expr.types import Table, Value
 
-from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature, only_if
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PURCHASE, TELLING_TYPES, USER_ID, VALUE, WINDOWS_DAYS
 
 KEYS = (USER_ID, MOMENT)
@@ -44,14 +44,14 @@ def _events(history: Table) -> Table:
     second = history[EPOCH_S]
     measures: dict[str, Value] = {
         "last_event_at": second.max(),
-        **{f"last_{kind}_at": second.max(where=history[EVENT_TYPE] == kind) for kind in TELLING_TYPES},
+        **{f"last_{kind}_at": only_if(history[EVENT_TYPE] == kind, second).max() for kind in TELLING_TYPES},
     }
     for window in WINDOWS_DAYS:
         inside = history[AGE_DAYS] < window
         measures |= {
             f"events_{window}d": inside.sum(),
             f"purchases_{window}d": (inside & bought).sum(),
-            f"spend_{window}d": history[VALUE].sum(where=inside & bought).fill_null(0.0),
+            f"spend_{window}d": only_if(inside & bought, history[VALUE]).sum().fill_null(0.0),
         }
     return history.group_by(*KEYS).agg(**{name: m.cast("float64") for name, m in measures.items()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from feast.types import Array, Float64, String
 from ibis.expr.types import Table
 
-from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature
+from feature_repo.feature import AGE_DAYS, EPOCH_S, MOMENT, USER, Expect, Feature, only_if
 from feature_repo.lists import TIE_DIGITS, parallel_lists
 from feature_repo.schema import (
     EVENT_TYPE,
@@ -32,7 +32,7 @@ def user_items(history: Table) -> Table:
         own_purchases=bought.sum().cast("float64"),
         own_first_at=second.min(),
         own_last_at=second.max(),
-        own_last_purchase_at=second.max(where=bought).fill_null(float("nan")),
+        own_last_purchase_at=only_if(bought, second).max().fill_null(float("nan")),
         **{name: (weight * 0.5 ** (history[AGE_DAYS] / days)).sum() for name, days in DECAYS.items()},
     )
     items = items.rename(own_items=ITEM_ID)

@@ -116,7 +116,11 @@ def in_shop(config: Settings, code: str) -> str:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    config = Settings(home=tmp_path_factory.mktemp("shop"), clock_start=NOW)
+    return open_shop(Settings(home=tmp_path_factory.mktemp("shop"), clock_start=NOW))
+
+
+def open_shop(config: Settings) -> Shop:
+    """Fill the lake, compute and register what feature files there are, train on it and publish."""
     (config.lake / "events").mkdir(parents=True)
     events = _events()
     pq.write_table(events, config.lake / "events" / "0.parquet")

@@ -8,20 +8,24 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from feature_repo import schema as s
 from feature_repo.online import OnlineRow
 from feature_repo.parity.requests import check_requests
 from feature_repo.request_log import LoggedRequest, RequestLog
 from infra.settings import Settings
 from services.champion import ChampionWatch, Served
 from services.clock import Clock
-from services.messages import RecommendRequest
+from services.messages import RecommendAnswer, RecommendRequest, Step
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
 from services.request_log import WAITING, RequestSample
+from tests.feature_repo.edited import counting, feature_folder
 
-from .conftest import NOW, Shop
+from .conftest import NOW, Shop, open_shop
 
 ROW = OnlineRow({"spend_7d": 1.5, "items": ["a"], "hour_sin": 0.0}, {"user_activity": NOW}, frozenset())
 FEATURES = ("user_activity:spend_7d", "session:items", "request_time:hour_sin")
@@ -139,3 +143,34 @@ async def test_what_the_service_logs_equals_the_lake(shop: Shop, tmp_path: Path)
     assert report.values["time_of_week:intensity"] == 3
     assert report.values["request_time:hour_sin"] == 3
     assert set(champions.current.features) == report.values.keys()
+
+
+async def test_a_feature_of_one_new_file_reaches_the_ranker_of_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the file is written: it is computed, registered, trained on, and read by the next request."""
+    ours = feature_folder(tmp_path / "features", monkeypatch, beside_ours=True)
+    ours.write("user_visits", counting("user_visits", "visits=Float64", "visits=history.count().cast('float64')"))
+    config = Settings(home=tmp_path / "shop", clock_start=NOW, request_log_share=1.0)
+    shop = open_shop(config)
+    served = Served.load(shop.tags[0], shop.folder(shop.tags[0]))
+    assert "visits" in served.recommender.others
+    answer, kept = await asked(config, served, "u1")
+    assert answer.served_by is Step.FULL
+    events = pq.read_table(config.lake / "events").filter(pc.field(s.USER_ID) == "u1")
+    assert kept.values["user_visits:visits"] == events.num_rows > 10
+
+
+async def asked(config: Settings, served: Served, user: str) -> tuple[RecommendAnswer, LoggedRequest]:
+    """A request's answer, and what was kept of it."""
+    online = OnlineFeatures(config)
+    champions = ChampionWatch(Path("nowhere"))
+    champions.current = served
+    requests = RequestSample(config, lambda: 0)
+    await online.open()
+    answer = await RecommendPipeline(champions, online, Clock(NOW), requests).answer(RecommendRequest(user_id=user))
+    await requests.close()
+    await online.close()
+    with opened(config) as log:
+        [kept] = log.newest(10)
+    return answer, kept
