@@ -22,6 +22,7 @@ from feast.types import (
 )
 from ibis import expr
 from ibis.expr.datatypes import DataType
+from ibis.expr.operations import DateNow, Impure, TimestampNow
 
 from feature_repo.feature import ITEM, MOMENT, TIME_OF_WEEK, USER, Feature
 from feature_repo.feature_code import code_digest, input_tables
@@ -73,6 +74,11 @@ def _of_one(file: FeatureFile, feature: Feature) -> Iterator[tuple[int, str]]:
         yield file.line(feature.name), ": this name is taken by the features of the moment of asking"
     if feature.reads not in input_tables():
         yield file.line(feature.reads), f": reads {feature.reads!r}, expected one of {', '.join(input_tables())}"
+    if feature.reads == "history" and feature.entity is not USER:
+        yield (
+            file.line("FEATURE"),
+            f": reads 'history', which is one user's; expected the entity USER, not {feature.entity.name}",
+        )
     if not feature.fields:
         yield file.line("FEATURE"), ": has no fields, expected at least one"
     for name, dtype in feature.fields.items():
@@ -102,6 +108,9 @@ def _computing(features: Mapping[FeatureFile, Feature]) -> Iterator[str]:
             of = type(rows).__name__
             yield f"{shown(file.path)}:{file.line('FEATURE')}: {feature.name}: computes a {of}, expected a table"
             continue
+        if rows.op().find((TimestampNow, DateNow, Impure)):
+            at = f"{shown(file.path)}:{file.line('FEATURE')}"
+            yield f"{at}: {feature.name}: the expression looks at the clock or at chance; expected times from {MOMENT}"
         wrong = [(file.line(name), f".{name}: {problem}") for name, problem in _columns(feature, rows.schema())]
         yield from (f"{shown(file.path)}:{line}: {feature.name}{problem}" for line, problem in wrong)
         if not wrong:

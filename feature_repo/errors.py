@@ -39,6 +39,10 @@ class UnknownValueError(FeatureError):
     """Nothing is known of an entity at a moment."""
 
 
+class UnheldValueError(FeatureError, ValueError):
+    """A computed value is not of the type that its field declares."""
+
+
 class LiveFeatureError(FeatureError):
     """A change would take away what a model in service reads."""
 

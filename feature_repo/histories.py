@@ -49,7 +49,7 @@ INPUT: Final = pa.schema(
 )
 """The input `history`, as the compiled expressions read it."""
 CACHED_EVENTS: Final = 2_000_000
-"""About 200 MB; past that the users longest without an event are read again when they return."""
+"""About 700 MB; past that the users longest without an event are read again when they return."""
 CHUNKS: Final = 32
 """An event more is a chunk more; past this they are made one."""
 _LISTS: Final = tuple(f"history_{name}" for name in ("ids", "items", "types", "categories", "times", "values"))
@@ -116,10 +116,11 @@ class History:
     def with_events(self, arrived: Sequence[EventRow], now: datetime) -> History:
         """The history after some events, as of `now`, or of the newest event if that is later.
 
-        Events that it has already change nothing. Late ones take their place. The moment never goes back, as an
-        online row of an earlier moment would be refused: a clock that ran backwards stands still instead.
+        Events that it has already change nothing; of two with one id the first counts. Late ones take their place.
+        The moment never goes back, as an online row of an earlier moment would be refused: a clock that ran backwards
+        stands still instead.
         """
-        fresh = list({row[s.EVENT_ID]: row for row in arrived if row[s.EVENT_ID] not in self.ids}.values())
+        fresh = list({row[s.EVENT_ID]: row for row in reversed(arrived) if row[s.EVENT_ID] not in self.ids}.values())
         if not fresh:
             return replace(self, moment=max(now, self.moment))
         moment = max(now, self.moment, *(row[s.TIMESTAMP] for row in fresh))

@@ -14,6 +14,7 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
 from feast.type_map import python_values_to_proto_values
 from feast.types import Array, FeastType, Float64, String
 
+from feature_repo.errors import UnheldValueError
 from feature_repo.online_store.base import Row
 
 
@@ -30,9 +31,13 @@ def rows_of(table: pa.Table, join_key: str, moment: str, types: Mapping[str, Fea
 
 
 def encoded_rows(columns: Sequence[Sequence[Any]], join_key: str, types: Mapping[str, FeastType]) -> Iterator[Row]:
-    """Rows from the values of the join key, the moment and the features, column by column."""
+    """Rows from the values of the join key, the moment and the features, column by column.
+
+    Raises:
+        UnheldValueError: a value is not of its field's type.
+    """
     keys, moments, *values = columns
-    encoded = [_encoded(column, kind) for column, kind in zip(values, types.values(), strict=True)]
+    encoded = [_encoded(name, column, kind) for column, (name, kind) in zip(values, types.items(), strict=True)]
     for key, at, *row in zip(keys, moments, *encoded, strict=True):
         yield entity_key(join_key, key), dict(zip(types, row, strict=True)), at, None
 
@@ -42,8 +47,11 @@ def column_values(column: np.ndarray[Any, Any]) -> list[Any]:
     values = column.tolist()  # of a masked array, None where it is masked
     if column.dtype.kind == "M":
         return [None if at is None else at.replace(tzinfo=UTC) for at in values]
-    if column.dtype.kind == "O":
-        return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, np.ndarray):
+        return [None if value is None else column_values(value) for value in values]
+    if isinstance(first, bytearray):
+        return [None if value is None else bytes(value) for value in values]
     return values
 
 
@@ -56,11 +64,17 @@ def python_value(value: Value) -> Any:
     return list(held.val) if kind.endswith("_list_val") else held
 
 
-def _encoded(values: Sequence[Any], kind: FeastType) -> list[Value]:
+def _encoded(name: str, values: Sequence[Any], kind: FeastType) -> list[Value]:
     fast = _ENCODERS.get(kind)
-    if fast is None:
-        return python_values_to_proto_values(values, kind.to_value_type())
-    return [_NULL if value is None or value != value else fast(value) for value in values]
+    try:
+        if fast is None:
+            return python_values_to_proto_values(values, kind.to_value_type())
+        return [_NULL if value is None or value != value else fast(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise UnheldValueError(
+            f"feature {name}: a value is not of the type {kind}, as declared: {error}. Lists hold no nulls: fill them "
+            f"in the expression, or leave such rows out"
+        ) from error
 
 
 _NULL: Final = Value()

@@ -177,6 +177,7 @@ def _write(cut: Cut, one: Missing, into: Path, engine: str, run: str, batches: l
         try:
             # To a neighbour and renamed: a reader or a kill never meets half a file. The manifest comes last.
             rows = cut.write(feature.expression(cut.tables[feature.reads]), partial)
+            _drop_old_code(feature, into)  # a reader meets fewer moments, never two definitions
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 import duckdb
@@ -29,6 +29,8 @@ HISTORY: Final = "history"
 HISTORY_SIZE: Final = "history_size"
 CATALOGUE: Final = "item_catalogue"
 USERS_AT_ONCE: Final = 1_000
+ATTEMPTS: Final = 3
+"""Another process may write a user's rows between our reading and our writing, and again."""
 
 
 class Arrived:
@@ -82,9 +84,12 @@ class StreamPath:
             return
         with self._lock:
             users = list(dict.fromkeys(event.user_id for event in telling))
-            known, categories = self._read(users, list(dict.fromkeys(event.item_id for event in telling)))
-            new = event_rows(telling, categories)
-            self._write({user: known[user].with_events(new[user], now) for user in users})
+            items = list(dict.fromkeys(event.item_id for event in telling))
+            for _ in range(ATTEMPTS):
+                known, categories = self._read(users, items)
+                new = event_rows(telling, categories)
+                if self._write({user: known[user].with_events(new[user], now) for user in users}):
+                    return
 
     def take_in(self, moment: datetime) -> int:
         """Give the users whose online rows are newer than the snapshot of `moment` the events that it has and they
@@ -104,21 +109,22 @@ class StreamPath:
                 wanted = [(self._views[HISTORY], keys, [HISTORY_SIZE])]
                 [found] = self._store.read_rows(self._feast.config, wanted)
                 pairs = zip(users[start : start + USERS_AT_ONCE], found, strict=True)
-                newer = [user for user, (at, _) in pairs if at and at > moment]
-                if not newer:
-                    continue
-                known, _ = self._read(newer, [])
-                stored = self._features.view_at(HISTORY, newer, moment)
-                changed = {}
-                for user in newer:
-                    batch = History.from_row(user, stored[user], moment)
-                    whole = known[user].with_events(batch.events.to_pylist(), known[user].moment)
-                    if whole.ids != known[user].ids:
-                        changed[user] = whole
-                if changed:
-                    self._write(changed)
-                lacked += len(changed)
+                if newer := [user for user, (at, _) in pairs if at and at > moment]:
+                    lacked += self._take_in(newer, moment)
         return lacked
+
+    def _take_in(self, users: Sequence[str], moment: datetime) -> int:
+        stored = self._features.view_at(HISTORY, users, moment)
+        batch = {user: History.from_row(user, stored[user], moment).events.to_pylist() for user in users}
+        changed: dict[str, History] = {}
+        for _ in range(ATTEMPTS):
+            known, _ = self._read(users, [])
+            # A moment of its own: who holds the row in memory must see that it is another one.
+            whole = {u: known[u].with_events(batch[u], known[u].moment + timedelta(microseconds=1)) for u in users}
+            changed = {user: history for user, history in whole.items() if history.ids != known[user].ids}
+            if not changed or self._write(changed):
+                break
+        return len(changed)
 
     def _prepared(self, feature: Feature) -> duckdb.DuckDBPyConnection:
         cursor = self._db.cursor()
@@ -154,14 +160,18 @@ class StreamPath:
         }
         return known, categories
 
-    def _write(self, histories: Mapping[str, History]) -> None:
+    def _write(self, histories: Mapping[str, History]) -> bool:
+        """Compute and write the users' rows; false if newer ones have been written since ours were read."""
         computed = self._compute(history_input(histories.values()))
         computed[HISTORY] = [
             (entity_key(s.USER_ID, user), history.online(), history.moment, None) for user, history in histories.items()
         ]
-        self._store.write_rows(self._feast.config, [(self._views[name], rows) for name, rows in computed.items()])
+        batch = [(self._views[name], rows) for name, rows in computed.items()]
+        if self._store.write_rows(self._feast.config, batch) < sum(len(rows) for _, rows in batch):
+            return False
         for user, history in histories.items():
             self._cache.put(user, history)
+        return True
 
     def _compute(self, arrived: pa.Table) -> dict[str, list[Row]]:
         """The rows of every streamed view but the history itself.

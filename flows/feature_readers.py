@@ -48,4 +48,5 @@ def _champion(config: Settings) -> str | None:
 def _reads(bundle: Path) -> frozenset[str]:
     # Of whatever format: a bundle that this code cannot load may still be in service with the code that can.
     content = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
-    return frozenset(name for name in content.get("features", ()) if ":" in name)
+    names = [*content.get("features", ()), *content.get("item_features", ())]
+    return frozenset(name for name in names if ":" in name)

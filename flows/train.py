@@ -15,7 +15,7 @@ import pyarrow as pa
 from prefect import flow, task
 
 from feature_repo import schema as s
-from feature_repo.definitions import USER_SERVICE
+from feature_repo.definitions import ITEM_SERVICE, USER_SERVICE
 from feature_repo.store import Features
 from flows.feature_readers import live_features
 from flows.features import data_timeline, refuse_breaking
@@ -23,6 +23,7 @@ from flows.naming import run_name
 from flows.timeline import Timeline, just_before
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
+from models.items import ITEM_COLUMNS
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
 
@@ -94,6 +95,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         config.bundles / run.name,
         feature_service=USER_SERVICE,
         features=features.feature_names(USER_SERVICE),
+        item_features=[name for name in features.feature_names(ITEM_SERVICE) if name.split(":")[1] in ITEM_COLUMNS],
         fingerprint=fingerprint(events, cuts.cut),
         code_version=code_version(),
         items_at=cuts.cut.timestamp(),

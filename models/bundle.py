@@ -32,6 +32,7 @@ def save(
     *,
     feature_service: str = "",
     features: Sequence[str] = STATE_COLUMNS,
+    item_features: Sequence[str] = (),
     metrics: Mapping[str, Any] | None = None,
     fingerprint: str = "",
     code_version: str = "",
@@ -44,6 +45,7 @@ def save(
         folder: where.
         feature_service: name of the feature service that the model was trained with.
         features: the ordered feature list that the service asks for.
+        item_features: those of the item table, as `view:feature`.
         metrics: figures of the evaluation; the training's stand beside them.
         fingerprint: of the data.
         code_version: of the code.
@@ -72,6 +74,7 @@ def save(
         "other_features": list(recommender.others),
         "feature_service": feature_service,
         "features": list(features),
+        "item_features": list(item_features),
         "metrics": {**recommender.metrics, **(metrics or {})},
         "fingerprint": fingerprint,
         "code_version": code_version,

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from feature_repo.errors import FeatureError
+from feature_repo.errors import FeatureError, UnheldValueError
 from feature_repo.event import Event
 from feature_repo.online import OnlineRow
 from feature_repo.store import Features
@@ -104,6 +104,7 @@ class OnlineFeatures:
 
         Raises:
             StoreDownError: the store failed; applying the events again later is harmless.
+            UnheldValueError: an expression makes something of these events that no field can hold.
         """
         try:
             with stage("apply"):
@@ -111,6 +112,8 @@ class OnlineFeatures:
                 if self._stream is None:
                     self._stream = await asyncio.to_thread(StreamPath, features)
                 await asyncio.to_thread(self._stream.apply, events, now)
+        except UnheldValueError:
+            raise
         except STORE_ERRORS as error:
             self._failed(error)
             raise StoreDownError(str(error)) from error

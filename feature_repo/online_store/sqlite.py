@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +28,8 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 
+from feature_repo.disk import full_disk_named
+from feature_repo.errors import OnlineStoreDownError
 from feature_repo.online_store.base import FoundRow, Row, Wanted
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,8 +59,7 @@ class RowsSqliteOnlineStore(OnlineStore):
     # -- the interface of `base` ---------------------------------------------------------------------
 
     def write_rows(self, config: RepoConfig, batch: Sequence[tuple[FeatureView, Sequence[Row]]]) -> int:
-        connection = self._connection(config)
-        with connection:
+        with _usable(config), self._connection(config) as connection:
             connection.execute("BEGIN IMMEDIATE")
             return sum(_write(connection, config, view, rows) for view, rows in batch)
 
@@ -65,8 +67,7 @@ class RowsSqliteOnlineStore(OnlineStore):
         return await asyncio.to_thread(self.write_rows, config, batch)
 
     def read_rows(self, config: RepoConfig, wanted: Sequence[Wanted]) -> list[list[FoundRow]]:
-        connection = self._connection(config)
-        with connection:
+        with _usable(config), self._connection(config) as connection:
             connection.execute("BEGIN")  # all views as of one commit
             return [_read(connection, config, view, entities, features) for view, entities, features in wanted]
 
@@ -115,8 +116,7 @@ class RowsSqliteOnlineStore(OnlineStore):
         partial: bool,
     ) -> None:
         """A table for every view, a column for every feature; all of it or nothing."""
-        connection = self._connection(config)
-        with connection:
+        with _usable(config), self._connection(config) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for view in tables_to_delete:
                 connection.execute(f"DROP TABLE IF EXISTS {_table(config, view)}")
@@ -147,6 +147,25 @@ class RowsSqliteOnlineStore(OnlineStore):
             self._local.connection = connection
             self._open.append(connection)
         return connection
+
+
+@contextmanager
+def _usable(config: RepoConfig) -> Iterator[None]:
+    """Turns SQLite's own errors into those that say which file and what to do.
+
+    Raises:
+        DiskFullError: there is no room; what was written before is whole.
+        OnlineStoreDownError: the file is locked for too long, damaged, or not to be opened.
+    """
+    path = _path(config)
+    try:
+        with full_disk_named(path, "the rows written before are whole"):
+            yield
+    except (sqlite3.Error, OSError) as error:
+        raise OnlineStoreDownError(
+            f"the online store, SQLite's file {path}, failed: {error}; see that it can be written and that nobody "
+            f"holds it. It can also be removed: `kairos features` makes it anew"
+        ) from error
 
 
 def _path(config: RepoConfig) -> Path:

@@ -26,6 +26,10 @@ class Accepted:
     moment: datetime | None
     columns: Mapping[str, Spread] = field(default_factory=dict)
 
+    @property
+    def had_rows(self) -> bool:
+        return any(spread.rows for spread in self.columns.values())
+
     def save(self, folder: Path) -> None:
         content = {**asdict(self), "moment": self.moment and self.moment.isoformat()}
         for name, spread in self.columns.items():

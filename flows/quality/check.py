@@ -19,7 +19,7 @@ from feature_repo.features import discover
 from feature_repo.snapshots import TABLES, snapshot
 from flows.errors import FeatureQualityError
 from flows.quality.accepted import Accepted
-from flows.quality.rules import DRIFT, DRIFT_LEAST_VALUES, bins_of, column_rules, suite_of
+from flows.quality.rules import DRIFT, DRIFT_LEAST_VALUES, bins_of, column_rules, rows_rule, suite_of
 from flows.quality.spread import Spread
 from flows.validation.checks import Checks, Finding
 from infra.settings import Settings
@@ -72,7 +72,7 @@ def check_features(
         findings: list[Finding] = []
         spreads: dict[str, Spread] = {}
         for frame in _frames(settings, feature, moment):
-            rules: list[Expectation] = []
+            rules: list[Expectation] = [rows_rule()] if before and before.had_rows else []
             for column, values in list(frame.items()):
                 known = _comparable(before, str(column), values)
                 rules += column_rules(str(column), feature.expects[str(column)], values, known)

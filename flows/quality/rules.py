@@ -70,6 +70,12 @@ def column_rules(
     return rules
 
 
+def rows_rule() -> Expectation:
+    """For a feature that had rows in the accepted run: an expression that loses all of them breaks no other rule."""
+    meta = {"rule": "number of rows", "expected": "at least 1, as in the accepted run"}
+    return gxe.ExpectTableRowCountToBeBetween(min_value=1, meta=meta)
+
+
 DRIFT = "drift (Kullback-Leibler divergence, nats)"
 
 

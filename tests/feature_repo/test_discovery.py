@@ -100,6 +100,14 @@ WRONG = {
         counting("a").replace('reads="history"', 'reads="orders"'),
         r"a: reads 'orders', expected one of history,",
     ),
+    "entity": (
+        counting("a").replace("entity=USER", "entity=ITEM").replace("USER_ID, MOMENT)", "'item_id', MOMENT)"),
+        r"a: reads 'history', which is one user's; expected the entity USER, not item",
+    ),
+    "clock": (
+        counting("a", columns="n=(__import__('ibis').now().epoch_seconds() - history.epoch_s.max()).cast('float64')"),
+        r"a: the expression looks at the clock or at chance; expected times from event_timestamp",
+    ),
     "name": (counting("A-1"), r"A-1: not a name for a feature, expected small letters"),
     "field name": (
         counting("a", "n__x=Float64", "n__x=history.count().cast('float64')"),

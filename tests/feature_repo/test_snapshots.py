@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.errors import EmptyLakeError
 from feature_repo.store import Features
 from tests.feature_repo.conftest import FillLake, event
+from tests.feature_repo.edited import counting, feature_folder
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -64,3 +67,23 @@ def test_events_come_back_through_feast_oldest_first(features: Features, fill: F
     fill([event("u", "b", NOW), event("u", "a", NOW - DAY)])
     assert features.events()["item_id"].to_pylist() == ["a", "b"]
     assert features.events(end=NOW - DAY)["item_id"].to_pylist() == ["a"]
+
+
+def test_two_definitions_never_lie_side_by_side(
+    features: Features, fill: FillLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not while the new one is being computed: a reader may look at any time, and a run may be killed."""
+    ours = feature_folder(tmp_path / "features", monkeypatch, beside_ours=False)
+    ours.write("visits", counting("visits", "n=Float64"))
+    fill([event("u", "a", NOW - 5 * DAY)])
+    moments = [NOW - 2 * DAY, NOW - DAY, NOW]
+    features.compute(moments)
+    ours.write("visits", counting("visits", "m=Float64", "m=history.count().cast('float64')"))
+    seen = []
+
+    def look(*_: object) -> None:
+        files = (features.settings.features / "visits").glob("*.parquet")
+        seen.append([pq.read_schema(file).names[-1] for file in files])
+
+    features.compute(moments, progress=look)
+    assert seen == [["m"], ["m"] * 2, ["m"] * 3]

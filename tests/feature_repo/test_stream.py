@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from feature_repo.event import Event
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from tests.feature_repo.conftest import FillLake, event
+from tests.feature_repo.edited import counting, feature_folder
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -125,3 +127,32 @@ def test_the_history_keeps_the_newest_events(
     for day, item in enumerate("bcd"):
         stream.apply([event("u", item, NOW + day * DAY, kind="view")], NOW + day * DAY)
     assert features.online_rows("history", "user_id", ["u"]).loc["u", "history_items"] == ["b", "c", "d"]
+
+
+def test_a_full_history_that_another_process_changed_is_read_again(
+    stream: StreamPath, features: Features, fill: FillLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s, "HISTORY_EVENTS", 3)
+    for hours, item in ((1, "b"), (2, "c"), (24, "d")):
+        at = NOW + timedelta(hours=hours)
+        stream.apply([event("u", item, at, kind="view")], at)
+    late = NOW + timedelta(hours=3)
+    fill([event("u", "e", late, kind="view")])
+    features.compute([NOW + DAY / 2])
+    assert StreamPath(features).take_in(NOW + DAY / 2) == 1
+    stream.apply([event("u", "f", NOW + 2 * DAY, kind="view")], NOW + 2 * DAY)
+    assert features.online_rows("history", "user_id", ["u"]).loc["u", "history_items"] == ["e", "d", "f"]
+
+
+def test_a_value_that_no_field_holds_is_told_with_its_field(
+    stream: StreamPath, features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = feature_folder(tmp_path / "features", monkeypatch, beside_ours=True)
+    ours.write("tastes", counting("tastes", "tastes=Array(String)", "tastes=history.category.collect()"))
+    ours.write(
+        "kinds",
+        counting("kinds", "kinds=Array(String)", "kinds=__import__('ibis').array([history.category.max(), None])"),
+    )
+    features.apply()
+    with pytest.raises(ValueError, match=r"feature kinds: a value is not of the type .*Lists hold no nulls"):
+        StreamPath(features).apply([event("u", "b", NOW, kind="view")], NOW)

@@ -101,9 +101,18 @@ def test_texts_can_be_held_to_a_share_of_nulls(config: Settings) -> None:
 
 def test_nulls_alone_break_no_range(config: Settings) -> None:
     write(config, visits=[None, None])
-    look(config, made_up(visits=Expect(at_least=0, at_most=1)))
+    assert look(config, made_up(visits=Expect(at_least=0, at_most=1))).checked == {"made_up": 0}
+
+
+def test_no_rows_are_fine_unless_there_were_some(config: Settings) -> None:
+    feature = made_up(visits=Expect(at_least=0, null_share=0))
     write(config, visits=[])
-    look(config, made_up(visits=Expect(at_least=0, null_share=0)))
+    assert look(config, feature).checked == {"made_up": 0}
+    write(config, visits=[1, 2])
+    look(config, feature, "run-2")
+    write(config, visits=[])
+    with pytest.raises(FeatureQualityError, match="number of rows is 0, expected at least 1, as in the accepted run"):
+        look(config, feature, "run-3")
 
 
 def test_drift_is_measured_against_the_run_accepted_last(config: Settings) -> None:

@@ -7,6 +7,7 @@ import json
 import bentoml
 from prefect.client.orchestration import get_client
 
+from flows.feature_readers import live_features
 from flows.ingest_flow import ingest_flow
 from flows.pipeline import PipelineReport
 from flows.serving import recommend
@@ -53,6 +54,11 @@ def test_the_bundle_is_champion_and_packed_in_a_bento(pipeline: PipelineReport, 
     assert registry.champion(slice_home.champion).tag == pipeline.model
     [bento] = bentoml.bentos.list()
     assert [str(model.tag) for model in bento.info.all_models] == [pipeline.model]
+
+
+def test_what_the_bundle_reads_is_known_of_users_and_items(pipeline: PipelineReport, slice_home: Settings) -> None:
+    read = live_features(slice_home)[pipeline.model]
+    assert {"user_activity:spend_30d", "item_popularity:price_level", "item_catalogue:category"} <= read
 
 
 def test_the_same_data_again_add_nothing(pipeline: PipelineReport) -> None:
