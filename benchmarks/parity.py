@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from feature_repo.features import discover
 from feature_repo.parity.replay import replay
 from flows.parity import parity_figure
 from flows.quiet import quiet_exit
@@ -22,7 +23,10 @@ def parity() -> dict[str, Any]:
     figure = parity_figure(in_time)
     disordered = parity_figure(replay(settings(), OUT_OF_ORDER_EVENTS, out_of_order=True))
     figure["value"] += disordered["value"]
-    figure["met"] = figure["met"] and disordered["met"] and in_time.events >= EVENTS
+    every = {f"{feature.name}:{field}" for feature in discover().values() for field in feature.fields}
+    not_compared = sorted(every - set(in_time.values))
+    figure["met"] = figure["met"] and disordered["met"] and in_time.events >= EVENTS and not not_compared
+    figure["detail"]["not compared"] = not_compared
     figure["detail"]["out of order"] = disordered["detail"]
     return figure
 

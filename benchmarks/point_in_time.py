@@ -58,7 +58,8 @@ def pit_join() -> dict[str, Any]:
         feast = measured("join", folder, rows=ROWS, store=run.FEAST)
         ratio = round(feast["seconds"] / ours["seconds"], 1)
         detail |= {"feast duckdb at 1,300,000": feast, "ratio at 1,300,000": ratio}
-        met = ours["seconds"] <= TARGET_S and ours["peak_gb"] <= TARGET_GB and ratio >= TARGET_RATIO
+        least = min(ratio, detail["ratio at 100,000"])
+        met = ours["seconds"] <= TARGET_S and ours["peak_gb"] <= TARGET_GB and least >= TARGET_RATIO
         return {
             "value": ours["seconds"],
             "unit": "s",
