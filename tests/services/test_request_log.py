@@ -90,11 +90,12 @@ async def test_more_than_can_be_written_is_not_kept(config: Settings) -> None:
     assert len(ids(config)) == WAITING
 
 
-async def test_a_log_that_cannot_be_written_is_gone_without(config: Settings) -> None:
+async def test_a_log_that_cannot_be_written_is_gone_without(config: Settings, caplog: pytest.LogCaptureFixture) -> None:
     config.request_log.mkdir()
     sample = RequestSample(config, lambda: 0)
     keep(sample, "0" * 32)
     await sample.close()
+    assert "requests cannot be logged, going on without: IsADirectoryError" in caplog.text
 
 
 def test_only_the_owner_may_read_it(config: Settings) -> None:
