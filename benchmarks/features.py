@@ -70,7 +70,7 @@ def _in_own_process(name: str) -> dict[str, Any]:
         if status:
             return {"value": None, "unit": "", "target": None, "met": False, "detail": {"exit_status": status}}
         figure: dict[str, Any] = json.loads(file.read_text())
-    figure["detail"]["seconds"] = round(time.perf_counter() - started, 1)
+    figure["detail"]["took_s"] = round(time.perf_counter() - started, 1)
     return figure
 
 

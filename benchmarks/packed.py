@@ -1,8 +1,8 @@
 """The packed item read beside Feast's own, in the same run: 500 random items × the 20 features of the item service.
 
-    KAIROS_HOME=... python -m benchmarks.packed
+    python -m benchmarks.packed
 
-needs a home with features (`kairos features`). The values are compared one by one: numbers as float64, bit by bit, and
+The values are compared one by one: numbers as float64, bit by bit, and
 texts; Feast's null and NaN are one.
 """
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from redis import Redis
 from redis.exceptions import RedisError
 
+from benchmarks.scratch import scratch_features
 from feature_repo.features import discover
 from feature_repo.groups import ITEM_SERVICE
 from feature_repo.materialization import write_online
@@ -41,14 +42,13 @@ REDIS_URL = "redis://localhost:6379/9"
 
 def packed_read() -> dict[str, Any]:
     """The figure `packed_read`: how many times faster, and whether the values are equal."""
-    config = settings()
-    features = Features.open(config)
-    table = _packed(features)
-    items = np.random.default_rng(config.seed).choice(table.ids, ITEMS, replace=False).tolist()
-    packed_ms = _median_ms(lambda: table.read(items), REPEATS)
-    feast_ms, equal = _beside_feast(features, table, items)
-    load_ms = _median_ms(lambda: PackedFiles(config.packed).newest(), 5)
-    redis = _on_redis(features, table, items)
+    with scratch_features(settings()) as features:
+        table = _packed(features)
+        items = np.random.default_rng(features.settings.seed).choice(table.ids, ITEMS, replace=False).tolist()
+        packed_ms = _median_ms(lambda: table.read(items), REPEATS)
+        feast_ms, equal = _beside_feast(features, table, items)
+        load_ms = _median_ms(lambda: PackedFiles(features.settings.packed).newest(), 5)
+        redis = _on_redis(features, table, items)
     ratio = feast_ms / packed_ms
     return {
         "value": round(ratio, 1),
@@ -70,13 +70,13 @@ def packed_read() -> dict[str, Any]:
 
 
 def _packed(features: Features) -> PackedItems:
+    until = features.lake.newest_event()
+    features.compute([until])
+    features.apply()
+    with replacing(features, until):
+        features.materialize(until)
     table = PackedFiles(features.settings.packed).newest()
-    if table is None:
-        until = features.lake.newest_event()
-        with replacing(features, until):
-            features.materialize(until)
-        table = PackedFiles(features.settings.packed).newest()
-        assert table is not None
+    assert table is not None
     return table
 
 

@@ -13,6 +13,7 @@ from feature_repo import inputs
 from feature_repo.feature import Feature, Input
 
 _EXCLUDE = re.compile(r"(?<=EXCLUDE \()[^)]*")
+_MADE_UP = re.compile(r"\b(ibis_\w+?)_[a-z0-9]{26}\b")
 
 
 @lru_cache
@@ -38,6 +39,6 @@ def _input_sql(name: Input) -> str:
 
 
 def _sql(table: Table) -> str:
-    # Ibis keeps dropped columns in a set, whose order is another in every process.
-    sql = str(ibis.to_sql(table, dialect="duckdb"))
+    # Ibis keeps dropped columns in a set, and makes names up: both are others in every process.
+    sql = _MADE_UP.sub(r"\1", str(ibis.to_sql(table, dialect="duckdb")))
     return _EXCLUDE.sub(lambda names: ",".join(sorted(name.strip() for name in names[0].split(","))), sql)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,23 @@ def test_no_file_is_read_twice(folder: FeatureFolder) -> None:
     folder.write("a", counting("a"))
     assert discover()["a"] is discover()["a"]
     assert discover() is not features._discovered(tuple(features.__path__))
+
+
+def test_a_features_code_is_the_same_in_every_process() -> None:
+    """Else each would compute all anew, and take away what the one before computed."""
+    code = (
+        "from feature_repo.features import discover; from feature_repo.feature_code import code_digest; "
+        "print({name: code_digest(feature) for name, feature in discover().items()})"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert "time_of_week" in told[0]
