@@ -2,8 +2,7 @@
 
     python -m benchmarks.packed
 
-The values are compared one by one: numbers as float64, bit by bit, and
-texts; Feast's null and NaN are one.
+The values are compared one by one: numbers as float64, bit by bit, and texts; Feast's null and NaN are one.
 """
 
 from __future__ import annotations

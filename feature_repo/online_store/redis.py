@@ -238,16 +238,15 @@ def _calls(config: RepoConfig, batch: Sequence[tuple[FeatureView, Sequence[Row]]
     """The script's key and arguments for each entity, the rows of all its views in one call."""
     calls: dict[bytes, list[Any]] = {}
     project = config.project.encode()
-    keys: dict[bytes, bytes] = {}
     for view, rows in batch:
         name = _versioned_fv_name(view, config)
         stamp_field = f"_ts:{name}".encode()
         fields = {feature.name: _mmh3(f"{name}:{feature.name}") for feature in view.features}
         for entity, values, at, _ in rows:
             plain = entity.SerializeToString()  # far cheaper than Feast's form of it, which a user's views share
-            if (key := keys.get(plain)) is None:
-                key = keys[plain] = serialize_entity_key(entity, config.entity_key_serialization_version) + project
-            call = calls.setdefault(key, [key])
+            if (call := calls.get(plain)) is None:
+                key = serialize_entity_key(entity, config.entity_key_serialization_version) + project
+                call = calls[plain] = [key]
             call += (stamp_field, _stamp(at), len(fields))
             for feature, field in fields.items():
                 call += (field, _serialised(values, feature))

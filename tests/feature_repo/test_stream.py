@@ -148,7 +148,6 @@ def test_a_value_that_no_field_holds_is_told_with_its_field(
     stream: StreamPath, features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = feature_folder(tmp_path / "features", monkeypatch, beside_ours=True)
-    ours.write("tastes", counting("tastes", "tastes=Array(String)", "tastes=history.category.collect()"))
     ours.write(
         "kinds",
         counting("kinds", "kinds=Array(String)", "kinds=__import__('ibis').array([history.category.max(), None])"),

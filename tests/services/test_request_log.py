@@ -127,15 +127,8 @@ def test_the_oldest_go_when_the_file_is_full(config: Settings) -> None:
 async def test_what_the_service_logs_equals_the_lake(shop: Shop, tmp_path: Path) -> None:
     own = shop.copy(tmp_path / "home")
     settings = own.settings.model_copy(update={"request_log_share": 1.0})
-    online = OnlineFeatures(settings)
-    champions = ChampionWatch(Path("nowhere"))
-    champions.current = Served.load(own.tags[0], own.folder(own.tags[0]))
-    requests = RequestSample(settings, lambda: 0)
-    pipeline = RecommendPipeline(champions, online, Clock(NOW), requests)
-    await online.open()
-    answers = [await pipeline.answer(RecommendRequest(user_id=user)) for user in ("u1", "u2", "nobody")]
-    await requests.close()
-    await online.close()
+    served = Served.load(own.tags[0], own.folder(own.tags[0]))
+    answers = await asked(settings, served, "u1", "u2", "nobody")
     with opened(settings) as log:
         assert [r.request_id for r in log.newest(10)] == [answer.request_id for answer in reversed(answers)]
     report = check_requests(settings, 10)
@@ -143,7 +136,7 @@ async def test_what_the_service_logs_equals_the_lake(shop: Shop, tmp_path: Path)
     assert report.values["user_activity:spend_30d"] == 3
     assert report.values["time_of_week:intensity"] == 3
     assert report.values["request_time:hour_sin"] == 3
-    assert set(champions.current.features) == report.values.keys()
+    assert set(served.features) == report.values.keys()
 
 
 async def test_a_feature_of_one_new_file_reaches_the_ranker_of_a_request(
@@ -156,22 +149,23 @@ async def test_a_feature_of_one_new_file_reaches_the_ranker_of_a_request(
     shop = open_shop(config)
     served = Served.load(shop.tags[0], shop.folder(shop.tags[0]))
     assert "visits" in served.recommender.others
-    answer, kept = await asked(config, served, "u1")
+    [answer] = await asked(config, served, "u1")
+    with opened(config) as log:
+        [kept] = log.newest(10)
     assert answer.served_by is Step.FULL
     events = pq.read_table(config.lake / "events").filter(pc.field(s.USER_ID) == "u1")
     assert kept.values["user_visits:visits"] == events.num_rows > 10
 
 
-async def asked(config: Settings, served: Served, user: str) -> tuple[RecommendAnswer, LoggedRequest]:
-    """A request's answer, and what was kept of it."""
+async def asked(config: Settings, served: Served, *users: str) -> list[RecommendAnswer]:
+    """What the users are answered; every request of the sample is in the log then."""
     online = OnlineFeatures(config)
     champions = ChampionWatch(Path("nowhere"))
     champions.current = served
     requests = RequestSample(config, lambda: 0)
+    pipeline = RecommendPipeline(champions, online, Clock(NOW), requests)
     await online.open()
-    answer = await RecommendPipeline(champions, online, Clock(NOW), requests).answer(RecommendRequest(user_id=user))
+    answers = [await pipeline.answer(RecommendRequest(user_id=user)) for user in users]
     await requests.close()
     await online.close()
-    with opened(config) as log:
-        [kept] = log.newest(10)
-    return answer, kept
+    return answers
