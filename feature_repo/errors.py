@@ -77,3 +77,11 @@ class RegistryBehindError(FeatureError):
 
 class NoRequestsError(FeatureError):
     """No requests were logged that could be compared."""
+
+
+class EventLogFullError(FeatureError):
+    """The event log has no room; what it holds is whole, and nothing was added."""
+
+
+class EventLogDownError(FeatureError):
+    """The event log cannot be reached or written."""
