@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_features, cli_quarantine
+from flows import cli_features, cli_keys, cli_quarantine
 from flows.quiet import quiet_exit, quiet_frameworks
 from infra.settings import SettingsError, settings
 
@@ -192,6 +192,7 @@ def status() -> None:
     show_status(current(settings()))
 
 
+app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
 
@@ -256,7 +257,8 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
     from flows.errors import BentoError, IngestError, ServeError
+    from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
-    return (SettingsError, FeatureError, IngestError, BentoError, ServeError, ModelError, NoChampionError)
+    return (SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ModelError, NoChampionError)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from infra.keys import checked_rate
 
 PROFILES = Path(__file__).parent / "profiles"
 PROJECT_ROOT = Path(__file__).parent.parent
@@ -79,6 +83,13 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    require_keys: bool = Field(default=False, description="refuse clients without a key even where no key exists yet")
+    rate_limit: str | None = Field(
+        default=None, description="requests per client, by key or else by address, as in 1000/second; unset: no limit"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="origins whose pages may call the service from a browser, separated by commas"
+    )
     request_log_share: float = Field(
         default=0.01, ge=0, le=1, description="share of the requests whose features are kept for the parity check"
     )
@@ -89,6 +100,22 @@ class Settings(BaseSettings):
         description="ISO 8601 with zone: the service's clock starts here and runs on from there, for data that are "
         "history; unset: the wall clock",
     )
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _a_rate(cls, value: str | None) -> str | None:
+        return checked_rate(value) if value else None
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: str | Sequence[str]) -> tuple[str, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        origins = tuple(part.strip().rstrip("/") for part in given if part.strip())
+        for origin in origins:
+            scheme, found, host = origin.partition("://")
+            if scheme not in ("http", "https") or not found or not host or "/" in host:
+                raise ValueError(f"{origin!r} is no origin; expected for example https://shop.example")
+        return origins
 
     @field_validator("holidays")
     @classmethod
@@ -188,6 +215,11 @@ class Settings(BaseSettings):
     def bentoml_home(self) -> Path:
         """BentoML's model and Bento stores, unless `BENTOML_HOME` names others."""
         return self.home / "bentoml"
+
+    @property
+    def keys(self) -> Path:
+        """The clients' keys, hashed; where the file exists, nobody gets in without one."""
+        return self.home / "keys.json"
 
     @property
     def event_log(self) -> Path:

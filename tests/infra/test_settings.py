@@ -78,3 +78,18 @@ def test_every_profile_loads(profile: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("KAIROS_REDIS_URL", "localhost:6379")
     monkeypatch.setenv("KAIROS_REGISTRY", "postgresql://localhost/kairos")
     assert settings().profile == profile
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIROS_CORS_ORIGINS", "https://shop.example/, http://localhost:8080")
+    assert settings().cors_origins == ("https://shop.example", "http://localhost:8080")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("KAIROS_CORS_ORIGINS", "*"), ("KAIROS_CORS_ORIGINS", "https://a.example/path"), ("KAIROS_RATE_LIMIT", "often")],
+)
+def test_an_origin_or_a_rate_that_is_none(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        settings()
