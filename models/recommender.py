@@ -14,6 +14,7 @@ import torch
 from feature_repo.schema import CATEGORY, PURCHASE
 from models.batch import StateBatch, encode
 from models.candidates import CandidateConfig, Candidates, Mask, generate
+from models.explanation import Explanation, explained
 from models.features import FeatureSpace
 from models.items import ItemTable
 from models.ranker import Ranker, ranker_input
@@ -26,6 +27,8 @@ Mode = Literal["hybrid", "ranker", "collaborative"]
 """Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
 _CHUNK: Final = 128
 _FUSION: Final = 60.0
+_LEAST_POPULAR: Final = np.float32(-100.0)
+"""Where an item stands, by log weight, that nobody has taken."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,24 @@ class Recommendation:
     """Comparable within one answer only."""
     sources: tuple[str, ...]
     """Which sources proposed it."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one request wants of the model."""
+
+    state: UserState
+    k: int = 10
+    items: Sequence[str] = ()
+    """Of the cart or page: they count as just carted and are never recommended back."""
+    exclude: Collection[str] = ()
+    categories: Collection[str] | None = None
+    """None: all."""
+    novel_only: bool = False
+    only: Sequence[str] | None = None
+    """Order exactly these, those that the model knows; the filters still apply."""
+    companions: bool = False
+    """The candidates come from what goes with `items` alone."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +97,51 @@ class Recommender:
         known = [item for item in item_ids if item in self.vocabulary.items]
         return known, [item for item in item_ids if item not in self.vocabulary.items]
 
+    def answer(self, asks: Sequence[Ask]) -> list[list[Recommendation]]:
+        """What each request wants, best first, at most its `k`."""
+        return [self._answer(ask) for ask in asks]
+
+    def _answer(self, ask: Ask) -> list[Recommendation]:
+        state = UserState.empty(ask.state.user_id, ask.state.now) if ask.companions else ask.state
+        if ask.only is None:
+            [answer] = self.recommend(
+                [state],
+                ask.k,
+                novel_only=ask.novel_only,
+                exclude=[ask.exclude],
+                items=[ask.items],
+                categories=ask.categories,
+            )
+            return answer
+        [everything] = self.recommend([state], len(self.vocabulary.items), items=[ask.items], categories=ask.categories)
+        out = {*ask.exclude, *(state.had(bought=self.target == PURCHASE) if ask.novel_only else ())}
+        wanted = set(ask.only) - out
+        return [item for item in everything if item.item_id in wanted][: ask.k]
+
+    def explain(self, state: UserState, item: str) -> Explanation:
+        """What speaks for an item; empty if the model does not know it."""
+        return explained(self.sources, self.vocabulary, state, item)
+
     def popular(
-        self, k: int, *, categories: Collection[str] | None = None, exclude: Collection[str] = ()
+        self,
+        k: int,
+        *,
+        categories: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Recommendation]:
-        """What everybody takes now: the answer for a user of whom nothing is known or can be read."""
+        """What everybody takes now: the answer for a user of whom nothing is known or can be read.
+
+        Args:
+            only: of these items alone, those that nobody takes last; None: of all.
+        """
         ranked = self.sources[Popularity.name].scores(_nobody(self.vocabulary))
-        scores = np.where(self._allowed(categories), ranked, NOTHING)
+        allowed = self._allowed(categories)
+        if only is not None:
+            ids = self.vocabulary.items.encode(list(only))
+            allowed &= np.isin(np.arange(len(allowed)), ids)
+            ranked = np.maximum(ranked, _LEAST_POPULAR)
+        scores = np.where(allowed, ranked, NOTHING)
         scores[0, self.vocabulary.items.encode(list(exclude))] = NOTHING
         ids, values = top_k(scores, max(k, 1))
         return [

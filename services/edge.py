@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -21,54 +20,23 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.messages import SHAPES, Failure, FailureAnswer, Health
+from services.door import Door
+from services.failures import BODY_WITHIN_S, MAX_BODY_BYTES, bad_input, failure
+from services.messages import Health
+from services.metrics import REFUSED
 
-MAX_BODY_BYTES = 2 * 1024 * 1024
-BODY_WITHIN_S = 10.0
 HEALTH_PATH = "/healthz"
-MAX_FIELD_CHARS = 200
 
-_STATUS = {
-    404: ("not_found", "no such path"),
-    405: ("method_not_allowed", "this path does not take this method"),
-    408: ("too_slow", f"the body did not arrive within {BODY_WITHIN_S:.0f} s"),
-    413: ("too_large", f"the body is larger than {MAX_BODY_BYTES} bytes"),
-    415: ("unsupported_media_type", "expected Content-Type: application/json"),
-    429: ("too_many_requests", "too many requests at once; try again"),
-    503: ("not_available", "not available now; try again"),
-    504: ("timeout", "the request took too long"),
-}
 # BentoML's page would load Google's tag manager; nobody's run of Kairos reports home.
-_BROWSER = {
+_SAFELY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",  # answers are about persons
+    "Server": "kairos",
 }
-_WORDING = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field of this request",
-    "model_type": "Input should be an object",
-    "model_attributes_type": "Input should be an object",
-}
-
-
-def failure(status: int, message: str | None = None) -> JSONResponse:
-    """An error that is not about a field."""
-    code, usual = _STATUS.get(status, ("internal", "something went wrong here; it is in the service's log"))
-    return _response(status, Failure(code=code, field="body" if status == 413 else None, message=message or usual))
-
-
-def bad_input(errors: Iterable[dict[str, Any]]) -> JSONResponse:
-    """Pydantic's errors as one answer, which names the first field at fault."""
-    first, *more = errors
-    where = ".".join(str(part) for part in first["loc"] if part not in SHAPES)[:MAX_FIELD_CHARS] or "body"
-    what = _WORDING.get(first["type"], first["msg"])
-    rest = f" (and {len(more)} more)" if more else ""
-    return _response(400, Failure(code=first["type"], field=where, message=f"{where}: {what}{rest}"))
-
-
-def _response(status: int, error: Failure) -> JSONResponse:
-    return JSONResponse(FailureAnswer(error=error).model_dump(), status_code=status)
+_KEPT = ("allow", "retry-after")
+"""Headers of an error from inside that its new shape keeps."""
 
 
 def known_paths(app: Starlette) -> frozenset[str]:
@@ -90,34 +58,51 @@ def _files(folder: str) -> list[str]:
 class Edge:
     """ASGI layer around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, paths: Collection[str], health: Callable[[], Awaitable[Health | None]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        paths: Collection[str],
+        aliases: Mapping[str, str],
+        door: Door,
+        health: Callable[[], Awaitable[Health | None]],
+    ) -> None:
         """
         Args:
             app: what is inside.
             paths: the paths that exist; the rest is answered here.
+            aliases: path -> the one of `paths` that it means.
+            door: who may come in.
             health: how the service is; None before it has started.
         """
         self._app = app
         self._paths = frozenset(paths)
+        self._aliases = aliases
+        self._door = door
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = await self._answer(scope, receive)
+        if meant := self._aliases.get(scope["path"]):
+            scope = {**scope, "path": meant, "raw_path": meant.encode()}
         shaped = _Reshape(scope, receive, send)
+        answer = self._refusal(scope) or await self._answer(scope, receive)
         if isinstance(answer, JSONResponse):
             await answer(scope, receive, shaped.safely)
         else:
             await self._app(scope, answer, shaped)
 
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        refusal = self._door.refusal(scope, scope["path"]) if scope["path"] in self._paths else failure(404)
+        if refusal:
+            REFUSED.labels(refusal.status_code).inc()
+        return refusal
+
     async def _answer(self, scope: Scope, receive: Receive) -> JSONResponse | Receive:
         """The answer if it can be given here, else the body, read, as the application will receive it."""
-        path = scope["path"]
-        if path not in self._paths:
-            return failure(404)
-        if path == HEALTH_PATH and scope["method"] in ("GET", "HEAD"):
+        if scope["path"] == HEALTH_PATH and scope["method"] in ("GET", "HEAD"):
             health = await self._health()
             if health is None:
                 return failure(503)
@@ -170,11 +155,14 @@ class _Reshape:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._status = 0
+        self._headers: dict[str, str] = {}
         self._body = bytearray()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] >= 400:
             self._status = message["status"]
+            given = Headers(raw=message["headers"])
+            self._headers = {name: given[name] for name in _KEPT if name in given}
         elif not self._status or message["type"] != "http.response.body":
             await self.safely(message)
         else:
@@ -183,9 +171,10 @@ class _Reshape:
                 await self._shaped()(self._scope, self._receive, self.safely)
 
     async def safely(self, message: Message) -> None:
-        """Send with the headers that tell a browser what it may do."""
+        """Send with the headers that tell a browser what it may do, and nobody what we are made of."""
         if message["type"] == "http.response.start":
-            MutableHeaders(raw=message["headers"]).update(_BROWSER)
+            headers = MutableHeaders(raw=message["headers"])
+            headers.update(_SAFELY)
         await self._send(message)
 
     def _shaped(self) -> JSONResponse:
@@ -194,10 +183,10 @@ class _Reshape:
         except ValueError:
             content = None
         if isinstance(content, dict) and isinstance(content.get("error"), dict):
-            return JSONResponse(content, status_code=self._status)
+            return JSONResponse(content, status_code=self._status, headers=self._headers)
         if isinstance(content, dict) and isinstance(content.get("detail"), list) and content["detail"]:
             return bad_input(content["detail"])
-        return failure(self._status)
+        return failure(self._status, headers=self._headers)
 
 
 class NotTheClients(logging.Filter):

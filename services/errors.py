@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 
 class ServiceError(RuntimeError):
-    """Base of what the service tells its client as "not available now"."""
+    """Base of what the service tells its client."""
+
+    status: int = HTTPStatus.SERVICE_UNAVAILABLE
+    """The answer's HTTP status."""
+    retry_after_s: float | None = None
+    """When it is worth trying again; None: nobody knows."""
 
 
 class NoModelError(ServiceError):
     """No bundle is in service, so nothing can be recommended."""
 
+    def __init__(self) -> None:
+        super().__init__("no model in service: run `kairos train` and `kairos publish`, or `kairos demo`")
+
 
 class NotDurableError(ServiceError):
     """The event log cannot be written; the client must send the events again."""
+
+
+class StoreAwayError(ServiceError):
+    """The online store cannot be read, and what was asked for is in it alone."""
+
+    retry_after_s = 1.0
 
 
 class StoreDownError(RuntimeError):

@@ -14,6 +14,7 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 ANSWERS = Counter("kairos_answers", "Recommendations by the ladder's rung that answered", ["served_by"])
 STAGES = Histogram("kairos_stage_seconds", "Time per stage of a request", ["stage"], buckets=_BUCKETS)
 FAILURES = Counter("kairos_part_failures", "Parts behind the service that failed it", ["part"])
+REFUSED = Counter("kairos_refused_requests", "Requests refused at the door, by status", ["status"])
 EVENTS = Counter("kairos_events", "Events received, by what became of them", ["outcome"])
 WAITING = Gauge("kairos_events_waiting", "Durable events not yet in the features", multiprocess_mode="max")
 ITEMS_AGE = Gauge(

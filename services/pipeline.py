@@ -1,106 +1,209 @@
-"""A request's way: the user's features, the state, the model, the answer; and the ladder where a part is down."""
+"""From messages to what is asked of the model, and back; the ladder in between makes up for what is down."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import uuid
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 
-from models.recommender import Recommendation
+from models.explanation import Explanation
+from models.recommender import Ask, Recommendation
 from models.state import UserState
 from services.champion import VARIANT, ChampionWatch, Served
 from services.clock import Clock
-from services.errors import NoModelError, StoreDownError
-from services.messages import RecommendAnswer, RecommendedItem, RecommendRequest, Step
-from services.metrics import ANSWERS, FAILURES, stage
+from services.errors import NoModelError
+from services.ladder import MODEL_ERRORS, Ladder, Outcome
+from services.messages import (
+    BatchAnswer,
+    BatchRequest,
+    CartRequest,
+    EventReason,
+    ExplainAnswer,
+    ExplainRequest,
+    FeatureReason,
+    RankAnswer,
+    RankedItem,
+    RankRequest,
+    RecommendAnswer,
+    RecommendedItem,
+    RecommendRequest,
+    SimilarRequest,
+    SourceReason,
+    Step,
+)
+from services.metrics import FAILURES, stage
 from services.online import OnlineFeatures
+from services.ranking import RANK_WITHIN_S, Ranking
 from services.request_log import RequestSample
 
 log = logging.getLogger("bentoml.kairos.pipeline")
 
-MODEL_ERRORS = (RuntimeError, ValueError, LookupError, ArithmeticError)
-"""What numpy and torch make of a row that the model cannot digest."""
+EXPLAIN_WITHIN_S = 2.0
+"""An explanation is read by a person who asked for it."""
 
 
 class RecommendPipeline:
-    """Answers requests. Whatever is down behind it, there is an answer from a lower rung."""
+    """Answers requests. Every method raises `NoModelError` if there is no model at all, and nothing else."""
 
     def __init__(
-        self, champions: ChampionWatch, online: OnlineFeatures, clock: Clock, requests: RequestSample | None = None
+        self,
+        champions: ChampionWatch,
+        online: OnlineFeatures,
+        clock: Clock,
+        requests: RequestSample | None = None,
+        *,
+        rank_within_s: float = RANK_WITHIN_S,
     ) -> None:
         """
         Args:
             requests: keeps what a share of the requests reads; None: nobody does.
+            rank_within_s: the longest that one request waits for the model.
         """
         self._champions = champions
-        self._online = online
         self._clock = clock
-        self._requests = requests
+        self._ladder = Ladder(online, Ranking(rank_within_s), requests)
+        self._explaining = Ranking(EXPLAIN_WITHIN_S)
 
     async def answer(self, request: RecommendRequest) -> RecommendAnswer:
-        """Recommend.
+        """The best items for a user now."""
+        [answer] = await self._recommended([request])
+        return answer
 
-        Raises:
-            NoModelError: there is no model at all.
-        """
-        served = self._champions.current
-        if served is None:
-            raise NoModelError("no model in service: run `kairos train` and `kairos publish`, or `kairos demo`")
-        known, unknown = served.recommender.known(request.items)
-        request_id = uuid.uuid4().hex
-        state, step = await self._state(served, request, known, self._clock.now(), request_id)
-        # The model computes for milliseconds: in a thread, so that the health probes are not held up.
-        with stage("rank"):
-            items, step = await asyncio.to_thread(_recommend, served, request, state, known, step)
-        ANSWERS.labels(step.value).inc()
-        return RecommendAnswer(
-            items=[
-                RecommendedItem(
-                    item_id=item.item_id, name=served.names[item.item_id], score=item.score, sources=list(item.sources)
+    async def batch(self, request: BatchRequest) -> BatchAnswer:
+        """One answer per request, in their order."""
+        return BatchAnswer(answers=await self._recommended(request.requests))
+
+    async def _recommended(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer]:
+        served, now = self._served(), self._clock.now()
+        split = [served.recommender.known(request.items) for request in requests]
+        asks = [
+            Ask(
+                state=_nameless(request.user_id, now),
+                k=request.k,
+                items=known,
+                exclude=request.exclude,
+                categories=request.allowed_categories,
+                novel_only=request.novel_only,
+            )
+            for request, (known, _) in zip(requests, split, strict=True)
+        ]
+        outcomes = await self._ladder.answer(served, asks, now)
+        return [
+            _recommend_answer(served, outcome, unknown) for outcome, (_, unknown) in zip(outcomes, split, strict=True)
+        ]
+
+    async def similar(self, request: SimilarRequest) -> RecommendAnswer:
+        """Items like one item; what suits the user if nobody knows that item."""
+        return await self._companions(request, [request.item_id])
+
+    async def cart(self, request: CartRequest) -> RecommendAnswer:
+        """What goes well with some items; what suits the user if nobody knows any of them."""
+        return await self._companions(request, request.items)
+
+    async def rank(self, request: RankRequest) -> RankAnswer:
+        """Given items in the order that suits a user."""
+        served, now = self._served(), self._clock.now()
+        given = list(dict.fromkeys(request.items))
+        known, unknown = served.recommender.known(given)
+        ask = Ask(state=_nameless(request.user_id, now), k=max(len(known), 1), only=known)
+        [outcome] = await self._ladder.answer(served, [ask], now)
+        ordered = [
+            RankedItem(item_id=item.item_id, name=name, score=item.score, sources=list(item.sources))
+            for item, name in _named(served, outcome.items)
+        ]
+        ordered += [RankedItem(item_id=item, name=item, score=None, sources=[]) for item in unknown]
+        return RankAnswer(
+            items=ordered,
+            unknown_items=unknown,
+            request_id=outcome.request_id,
+            model_version=served.version,
+            variant=VARIANT,
+            served_by=outcome.step,
+            user_known=not outcome.state.is_unknown,
+        )
+
+    async def explain(self, request: ExplainRequest) -> ExplainAnswer:
+        """What speaks for an item; the reasons are missing on the lower rungs."""
+        served, now = self._served(), self._clock.now()
+        ask = Ask(state=_nameless(request.user_id, now), only=[request.item_id])
+        outcome = await self._ladder.read(served, ask, now)
+        found, step = await self._explained(served, outcome, request.item_id)
+        return ExplainAnswer(
+            item_id=request.item_id,
+            name=served.names.get(request.item_id, request.item_id),
+            item_known=request.item_id in served.names,
+            sources=[SourceReason(source=r.source, rank=r.rank, score=r.score) for r in found.sources],
+            because=[
+                EventReason(
+                    item_id=r.item_id,
+                    name=served.names.get(r.item_id, r.item_id),
+                    event_type=r.event_type,
+                    at=datetime.fromtimestamp(r.at, UTC),
+                    source=r.source,
+                    weight=r.weight,
                 )
-                for item in items
+                for r in found.because
             ],
-            request_id=request_id,
+            features=[FeatureReason(feature=r.feature, value=r.value, effect=r.effect) for r in found.features],
+            request_id=outcome.request_id,
             model_version=served.version,
             variant=VARIANT,
             served_by=step,
-            user_known=not state.is_unknown,
-            unknown_items=unknown,
+            user_known=not outcome.state.is_unknown,
         )
 
-    async def _state(
-        self, served: Served, request: RecommendRequest, known: list[str], now: datetime, request_id: str
-    ) -> tuple[UserState, Step]:
-        position = self._requests.position() if self._requests else 0
+    async def _explained(self, served: Served, outcome: Outcome, item: str) -> tuple[Explanation, Step]:
         try:
-            row = await self._online.row(request.user_id, served.features, now)
-        except StoreDownError:
-            # What lies in the cart is a session too; without it nothing personal is left to say.
-            return UserState.empty(request.user_id, now.timestamp()), Step.NO_FEATURES if known else Step.POPULAR
-        if self._requests:
-            self._requests.keep(request_id, request.user_id, now, served.tag, position, served.features, row)
-        return UserState.from_row(request.user_id, row.values, now.timestamp()), Step.FULL
+            with stage("explain"):
+                work = partial(served.recommender.explain, outcome.state, item)
+                return await self._explaining.run(work), outcome.step
+        except (TimeoutError, *MODEL_ERRORS):
+            FAILURES.labels("explanation").inc()
+            log.exception("model %s failed to explain", served.tag)
+            return Explanation(), Step.POPULAR
+
+    async def _companions(self, request: SimilarRequest | CartRequest, items: Sequence[str]) -> RecommendAnswer:
+        served, now = self._served(), self._clock.now()
+        known, unknown = served.recommender.known(items)
+        ask = Ask(
+            state=_nameless(request.user_id, now),
+            k=request.k,
+            items=known,
+            exclude=request.exclude,
+            categories=request.allowed_categories,
+            novel_only=request.novel_only,
+            companions=bool(known),
+        )
+        [outcome] = await self._ladder.answer(served, [ask], now)
+        return _recommend_answer(served, outcome, unknown)
+
+    def _served(self) -> Served:
+        served = self._champions.current
+        if served is None:
+            raise NoModelError
+        return served
 
 
-def _recommend(
-    served: Served, request: RecommendRequest, state: UserState, known: list[str], step: Step
-) -> tuple[list[Recommendation], Step]:
-    categories = request.allowed_categories
-    if step is not Step.POPULAR:
-        try:
-            [items] = served.recommender.recommend(
-                [state],
-                request.k,
-                novel_only=request.novel_only,
-                exclude=[request.exclude],
-                items=[known],
-                categories=categories,
-            )
-        except MODEL_ERRORS:
-            FAILURES.labels("model").inc()
-            log.exception("model %s failed on a request, answering with popular items", served.tag)
-        else:
-            return items, step
-    barred = [*request.exclude, *request.items]
-    return served.recommender.popular(request.k, categories=categories, exclude=barred), Step.POPULAR
+def _nameless(user: str | None, now: datetime) -> UserState:
+    """A user of whom only the id is known, if that."""
+    return UserState.empty(user or "", now.timestamp())
+
+
+def _named(served: Served, items: Sequence[Recommendation]) -> list[tuple[Recommendation, str]]:
+    return [(item, served.names.get(item.item_id, item.item_id)) for item in items]
+
+
+def _recommend_answer(served: Served, outcome: Outcome, unknown: list[str]) -> RecommendAnswer:
+    return RecommendAnswer(
+        items=[
+            RecommendedItem(item_id=item.item_id, name=name, score=item.score, sources=list(item.sources))
+            for item, name in _named(served, outcome.items)
+        ],
+        request_id=outcome.request_id,
+        model_version=served.version,
+        variant=VARIANT,
+        served_by=outcome.step,
+        user_known=not outcome.state.is_unknown,
+        unknown_items=unknown,
+    )

@@ -7,18 +7,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from infra.settings import settings
 from models.registry import MODEL_NAME, bundle_path
-from services.edge import Edge, NotTheClients, failure, known_paths
-from services.errors import ServiceError
-from services.messages import EventsAnswer, EventsRequest, Health, RecommendAnswer, RecommendRequest
+from services import endpoints as e
+from services.answers import answered
+from services.door import Door
+from services.edge import Edge, NotTheClients, known_paths
+from services.exposure import listens_to, warn_if_open
+from services.keys import KeyRing
+from services.messages import (
+    BatchRequest,
+    CartRequest,
+    EventsRequest,
+    ExplainRequest,
+    Health,
+    ProfileRequest,
+    RankRequest,
+    RecommendRequest,
+    SimilarRequest,
+)
 from services.openapi import Document
 from services.packed import packed_model
+from services.rates import Rates
 
 if TYPE_CHECKING:
+    from services.profiles import Profiles
     from services.runtime import Runtime
 
 log = logging.getLogger("bentoml.kairos")
@@ -32,12 +49,28 @@ class EdgedService(bentoml.Service):  # type: ignore[misc]
     """A BentoML service inside our edge."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        inside = super().to_asgi(is_main=is_main)
-        return Edge(inside, paths=known_paths(inside), health=_health)
+        inside, config = super().to_asgi(is_main=is_main), settings()
+        door = Door(key_ring(), Rates(config.rate_limit))
+        edge = Edge(inside, paths=known_paths(inside), aliases=e.ALIASES, door=door, health=_health)
+        if not config.cors_origins:
+            return edge
+        # Outermost: a page must be able to read a refusal too, and asks first without a key.
+        return CORSMiddleware(
+            edge,
+            allow_origins=config.cors_origins,
+            allow_methods=["POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
 
     @property
     def openapi_spec(self) -> Any:
-        return Document(super().openapi_spec)
+        return Document(version=self.bento.tag.version if self.bento else None)
+
+
+def key_ring() -> KeyRing:
+    """The keys of this installation."""
+    return KeyRing(settings().keys, required=settings().require_keys)
 
 
 async def _health() -> Health | None:
@@ -57,47 +90,76 @@ async def _health() -> Health | None:
     workers=1,
     traffic={"timeout": REQUEST_WITHIN_S},
     metrics={"enabled": True, "duration": {"buckets": BUCKETS_S}},
+    # Pages of other origins are let in by the edge, if at all.
     http={"cors": {"enabled": False}},
 )
 class Kairos:
-    """Real-time recommendations for shops: `POST /recommend` asks, `POST /events` tells what happened."""
+    """Real-time recommendations for shops: `POST /v1/recommend` asks, `POST /v1/events` tells what happened."""
 
     packed = packed_model(settings().champion)
     """What `bentoml build` packs; None where no bundle exists yet."""
     runtime: Runtime
+    profiles: Profiles
     bento_service: Any
     """Set by BentoML: the service that this class became, with its Bento if it runs from one."""
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         # Imported here: the process that watches over the worker needs neither torch nor Feast.
+        from services.profiles import Profiles
         from services.runtime import Runtime
 
         logging.getLogger("bentoml._internal.server.http_app").addFilter(NotTheClients())
+        warn_if_open(listens_to(), keys_in_force=key_ring().in_force)
         if self.bento_service.bento and settings().home.is_relative_to(Path.cwd()):
             log.warning("KAIROS_HOME is no absolute path: events are kept inside the Bento, in %s", settings().home)
         self.runtime = Runtime(settings(), self._packed_folder)
+        self.profiles = Profiles(self.runtime.champions, self.runtime.online, self.runtime.clock)
         await self.runtime.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         await self.runtime.stop()
 
-    @bentoml.api(route="/recommend", output_spec=RecommendAnswer)  # type: ignore[untyped-decorator]
-    async def recommend(self, request: RecommendRequest, /) -> RecommendAnswer | JSONResponse:
-        """The best items for a user now. An unknown user gets popular items; what is down is made up for."""
-        try:
-            return await self.runtime.pipeline.answer(request)
-        except ServiceError as error:
-            return failure(503, str(error))
+    @bentoml.api(route=e.RECOMMEND.path, output_spec=e.RECOMMEND.answer)  # type: ignore[untyped-decorator]
+    async def recommend(self, request: RecommendRequest, /) -> Response:
+        """The best items for a user now."""
+        return await answered(self.runtime.pipeline.answer(request))
 
-    @bentoml.api(route="/events", output_spec=EventsAnswer)  # type: ignore[untyped-decorator]
-    async def events(self, request: EventsRequest, /) -> EventsAnswer | JSONResponse:
-        """Tell what somebody did: one event or a list. Answered once the events are durable; sending again is safe."""
-        try:
-            return await self.runtime.intake.accept(request)
-        except ServiceError as error:
-            return failure(503, str(error))
+    @bentoml.api(route=e.BATCH.path, output_spec=e.BATCH.answer)  # type: ignore[untyped-decorator]
+    async def recommend_batch(self, request: BatchRequest, /) -> Response:
+        """Several recommendation requests at once."""
+        return await answered(self.runtime.pipeline.batch(request))
+
+    @bentoml.api(route=e.SIMILAR.path, output_spec=e.SIMILAR.answer)  # type: ignore[untyped-decorator]
+    async def similar(self, request: SimilarRequest, /) -> Response:
+        """Items that go with one item."""
+        return await answered(self.runtime.pipeline.similar(request))
+
+    @bentoml.api(route=e.CART.path, output_spec=e.CART.answer)  # type: ignore[untyped-decorator]
+    async def cart(self, request: CartRequest, /) -> Response:
+        """Items that go well with what lies in a cart."""
+        return await answered(self.runtime.pipeline.cart(request))
+
+    @bentoml.api(route=e.RANK.path, output_spec=e.RANK.answer)  # type: ignore[untyped-decorator]
+    async def rank(self, request: RankRequest, /) -> Response:
+        """Given items in the order that suits a user."""
+        return await answered(self.runtime.pipeline.rank(request))
+
+    @bentoml.api(route=e.EXPLAIN.path, output_spec=e.EXPLAIN.answer)  # type: ignore[untyped-decorator]
+    async def explain(self, request: ExplainRequest, /) -> Response:
+        """Why an item for a user."""
+        return await answered(self.runtime.pipeline.explain(request))
+
+    @bentoml.api(route=e.PROFILE.path, output_spec=e.PROFILE.answer)  # type: ignore[untyped-decorator]
+    async def profile(self, request: ProfileRequest, /) -> Response:
+        """What the feature store knows of a user."""
+        return await answered(self.profiles.answer(request))
+
+    @bentoml.api(route=e.EVENTS.path, output_spec=e.EVENTS.answer)  # type: ignore[untyped-decorator]
+    async def events(self, request: EventsRequest, /) -> Response:
+        """Tell what somebody did."""
+        return await answered(self.runtime.intake.accept(request))
 
     async def __is_ready__(self) -> bool:
         return self.runtime.is_ready

@@ -7,20 +7,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from services.edge import bad_input
-from services.messages import (
-    EventsAnswer,
-    EventsRequest,
-    FailureAnswer,
-    Health,
-    RecommendAnswer,
-    RecommendRequest,
-)
+from services.failures import bad_input
+from services.endpoints import ENDPOINTS
+from services.messages import CODES, Code, EventsRequest, FailureAnswer, Health, RecommendRequest
 
 
-@pytest.mark.parametrize(
-    "message", [RecommendRequest, RecommendAnswer, EventsRequest, EventsAnswer, FailureAnswer, Health]
-)
+@pytest.mark.parametrize("message", [*(m for e in ENDPOINTS for m in (e.request, e.answer)), FailureAnswer, Health])
 def test_examples_are_valid(message: type[BaseModel]) -> None:
     message.model_validate(message.model_json_schema()["example"])
 

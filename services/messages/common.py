@@ -1,0 +1,77 @@
+"""What the messages share: limits, and what every request and answer of the model has."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from feature_repo import schema as s
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=s.MAX_ID_LENGTH)]
+Text = Annotated[str, StringConstraints(max_length=1_000)]
+
+MAX_K = 100
+MAX_ITEMS = 100
+MAX_RANKED = 1_000
+MAX_EXCLUDE = 1_000
+MAX_CATEGORIES = 50
+MAX_EVENTS = 1_000
+MAX_REQUESTS = 100
+
+OPTIONAL_USER = "shapes the answer if given; a user nobody knows is no error"
+
+
+class Step(StrEnum):
+    """The rungs of the ladder that an answer can come from, best first."""
+
+    FULL = "full"
+    NO_FEATURES = "no_features"
+    CACHED = "cached"
+    POPULAR = "popular"
+
+
+class Request(BaseModel):
+    """What a client sends: nothing beyond its fields."""
+
+    # hide_input: ids must not reach the logs.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Filtered(Request):
+    """What every request for recommendations may ask of the answer."""
+
+    k: int = Field(default=10, ge=1, le=MAX_K, strict=True, description="how many items")
+    exclude: list[Id] = Field(default=[], max_length=MAX_EXCLUDE, description="items that must not be in the answer")
+    categories: list[Text] | None = Field(
+        default=None, min_length=1, max_length=MAX_CATEGORIES, description="only items of these categories"
+    )
+    novel_only: bool = Field(default=False, strict=True, description="only items that the user has not bought before")
+
+    @property
+    def allowed_categories(self) -> list[str] | None:
+        """The categories that the answer is limited to; None: all."""
+        return self.categories
+
+
+class ModelAnswer(BaseModel):
+    """What every answer of the model tells about itself."""
+
+    # model_version would clash with pydantic's own names.
+    model_config = ConfigDict(protected_namespaces=())
+
+    request_id: str = Field(description="to be sent along with the events that this answer causes")
+    model_version: str
+    variant: str = Field(description="which of the models in service answered")
+    served_by: Step = Field(description="the rung of the ladder: `full` is the best")
+    user_known: bool = Field(description="whether anything is known of the user")
+
+
+class RecommendedItem(BaseModel):
+    """One item of an answer."""
+
+    item_id: str
+    name: str = Field(description="the id where the catalogue has none")
+    score: float = Field(description="higher is better; comparable within one answer")
+    sources: list[str] = Field(description="the candidate sources that proposed the item")

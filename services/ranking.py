@@ -1,0 +1,35 @@
+"""Where the model computes: beside the event loop, and within a time that a shopper still waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+RANK_WITHIN_S = 0.25
+"""The longest that a request waits for the model, from when it gets in line."""
+RANK_MORE_S = 0.02
+"""And so much longer for every further request that is answered with it."""
+
+
+class Ranking:
+    """A few threads of its own: a model that hangs holds up no other work of the service."""
+
+    def __init__(self, within_s: float = RANK_WITHIN_S) -> None:
+        self._within_s = within_s
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="rank")
+
+    async def run(self, work: Callable[[], T], requests: int = 1) -> T:
+        """What `work` returns.
+
+        Work that has not begun when its time is over never does; what has begun runs on, unheard.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
+        async with asyncio.timeout(self._within_s + RANK_MORE_S * (requests - 1)):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
