@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from services.failures import bad_input
 from services.endpoints import ENDPOINTS
-from services.messages import CODES, Code, EventsRequest, FailureAnswer, Health, RecommendRequest
+from services.failures import bad_input
+from services.messages import EventsRequest, FailureAnswer, Health, RecommendRequest
 
 
 @pytest.mark.parametrize("message", [*(m for e in ENDPOINTS for m in (e.request, e.answer)), FailureAnswer, Health])
