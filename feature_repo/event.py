@@ -8,11 +8,30 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AllowInfNan,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+)
 
 from feature_repo import schema as s
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=s.MAX_ID_LENGTH)]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 3.0 is the integer 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Stands last in an annotation: what comes before it goes into the JSON schema."""
 EventType = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 
 
@@ -25,15 +44,15 @@ class Event(BaseModel):
     user_id: Id
     item_id: Id
     event_type: EventType
-    timestamp: AwareDatetime | None = Field(
-        default=None, description="ISO 8601 with zone; the time of arrival if missing"
+    timestamp: Annotated[AwareDatetime, Strict()] | None = Field(
+        default=None, description="ISO 8601 with zone, from 1970 until now; the time of arrival if missing"
     )
     session_id: Id | None = None
-    quantity: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    value: float | None = Field(default=None, allow_inf_nan=False)
+    quantity: Number | None = Field(default=None, ge=0)
+    price: Number | None = Field(default=None, ge=0)
+    value: Number | None = None
     request_id: Id | None = Field(default=None, description="the answer that showed the item")
-    position: int | None = Field(default=None, ge=0, le=100_000)
+    position: Annotated[int, Field(ge=0, le=100_000, strict=True), WHOLE] | None = None
     variant: Id | None = None
     context: dict[Id, Annotated[str, StringConstraints(max_length=1_000)]] | None = Field(default=None, max_length=50)
 

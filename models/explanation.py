@@ -14,6 +14,8 @@ from models.sources.own import Own
 from models.state import SESSION_COLUMNS, UserState
 from models.vocabulary import Vocabulary
 
+_EVENTS = 10
+"""Events named at most, one per item and source."""
 _BY_EVENT = (Own.name, Neighbours.name)
 """Sources whose score of an item can be told apart by the user's events."""
 
@@ -94,7 +96,10 @@ def _because(
         for event, weight in zip(events, sources[name].scores(batch)[:, item].tolist(), strict=True)
         if np.isfinite(weight)
     ]
-    return tuple(sorted(reasons, key=lambda reason: -reason.weight))
+    strongest: dict[tuple[str, str], EventReason] = {}
+    for reason in sorted(reasons, key=lambda reason: -reason.weight):
+        strongest.setdefault((reason.item_id, reason.source), reason)
+    return tuple(strongest.values())[:_EVENTS]
 
 
 def _alone(state: UserState, item: str, kind: str, at: float) -> UserState:

@@ -47,8 +47,16 @@ _HEADERS: Final[Mapping[int, Any]] = {401: _CHALLENGE, 405: _ALLOW, 429: _RETRY_
 class Document:
     """The specification in the form that BentoML asks for it."""
 
-    def __init__(self, version: str | None) -> None:
+    def __init__(self, version: str | None, *, keys_in_force: bool) -> None:
+        """
+        Args:
+            version: of the Bento; None: there is none.
+            keys_in_force: whether a call without a key is refused.
+        """
         self._version = version
+        self._security: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+        if not keys_in_force:
+            self._security.insert(0, {})
 
     def asdict(self) -> dict[str, Any]:
         """The whole document, made of plain data."""
@@ -62,7 +70,7 @@ class Document:
             "info": {"title": "Kairos", "description": _ABOUT, "version": self._version or "development"},
             "servers": [{"url": "."}],
             "tags": [{"name": "v1"}, {"name": "probes"}],
-            "security": [{}, {"bearer": []}, {"header": []}],
+            "security": self._security,
             "paths": paths | {"/healthz": {"get": _health()}},
             "components": {
                 "schemas": _schemas([*sorted(messages, key=lambda model: model.__name__), FailureAnswer, Health]),

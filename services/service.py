@@ -65,7 +65,8 @@ class EdgedService(bentoml.Service):  # type: ignore[misc]
 
     @property
     def openapi_spec(self) -> Any:
-        return Document(version=self.bento.tag.version if self.bento else None)
+        version = self.bento.tag.version if self.bento else None
+        return Document(version, keys_in_force=key_ring().in_force)
 
 
 def key_ring() -> KeyRing:

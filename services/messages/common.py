@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from feature_repo import schema as s
+from feature_repo.event import WHOLE, Id
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=s.MAX_ID_LENGTH)]
 Text = Annotated[str, StringConstraints(max_length=1_000)]
 
 MAX_K = 100
@@ -42,7 +41,7 @@ class Request(BaseModel):
 class Filtered(Request):
     """What every request for recommendations may ask of the answer."""
 
-    k: int = Field(default=10, ge=1, le=MAX_K, strict=True, description="how many items")
+    k: Annotated[int, Field(ge=1, le=MAX_K, strict=True), WHOLE] = Field(default=10, description="how many items")
     exclude: list[Id] = Field(default=[], max_length=MAX_EXCLUDE, description="items that must not be in the answer")
     categories: list[Text] | None = Field(
         default=None, min_length=1, max_length=MAX_CATEGORIES, description="only items of these categories"

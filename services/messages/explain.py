@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from services.messages.common import Id, ModelAnswer, Request
+from feature_repo.event import Id
+from services.messages.common import ModelAnswer, Request
 from services.messages.examples import ABOUT, ITEM, USER
 
 _ANSWER: JsonDict = {

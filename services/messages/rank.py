@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.messages.common import MAX_RANKED, OPTIONAL_USER, Id, ModelAnswer, Request
+from feature_repo.event import Id
+from services.messages.common import MAX_RANKED, OPTIONAL_USER, ModelAnswer, Request
 from services.messages.examples import ABOUT, EGGS, MILK, USER
 
 

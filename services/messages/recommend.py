@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from feature_repo import schema as s
+from feature_repo.event import Id
 from services.messages.common import (
     MAX_ITEMS,
     MAX_REQUESTS,
     OPTIONAL_USER,
     Filtered,
-    Id,
     ModelAnswer,
     RecommendedItem,
     Request,
