@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
 
 from feature_repo.schema import CATEGORY, PURCHASE
-from models.batch import StateBatch, encode
-from models.candidates import CandidateConfig, Candidates, Mask, generate
+from models.batch import Ints, StateBatch, encode
+from models.candidates import CandidateConfig, Candidates, Mask, generate, scores_of
 from models.features import FeatureSpace
 from models.items import ItemTable
-from models.ranker import Ranker, ranker_input
-from models.sources.base import NOTHING, Scores, Source, top_k
+from models.ranker import Mode, Ranker, ranker_input
+from models.sources.base import Limits, Scores, Source, is_among
 from models.sources.popularity import Popularity
 from models.state import UserState
 from models.vocabulary import Vocabulary
 
-Mode = Literal["hybrid", "ranker", "collaborative"]
-"""Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
 _CHUNK: Final = 128
 _FUSION: Final = 60.0
+_NO_IDS: Final[Ints] = np.empty(0, dtype=np.int32)
+_LEAST_POPULAR: Final = np.float32(-100.0)
+"""Where an item stands, by log weight, that nobody has taken."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,27 @@ class Recommendation:
     """Comparable within one answer only."""
     sources: tuple[str, ...]
     """Which sources proposed it."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one request wants of the model."""
+
+    state: UserState
+    k: int = 10
+    """How many items, at least 1."""
+    items: Sequence[str] = ()
+    """Of the cart or page: they count as just carted and are not recommended. Unknown ones are ignored, see `known`."""
+    exclude: Collection[str] = ()
+    """Items to leave out."""
+    categories: Collection[str] | None = None
+    """Only items of these."""
+    novel_only: bool = False
+    """Leave out what the user already has (bought, where purchases are the target)."""
+    only: Sequence[str] | None = None
+    """Order these and no others; what is barred and what the model does not know is left out."""
+    companions: bool = False
+    """Only what goes with `items`, whatever else the user likes; that decides the order."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Recommender:
     others: tuple[str, ...] = ()
     """Other numbers of the feature store that the ranker learned from, see `FeatureSpace`."""
 
-    @property
+    @cached_property
     def space(self) -> FeatureSpace:
         """The ranker's ordered features."""
         return FeatureSpace(tuple(self.sources), self.others)
@@ -80,15 +101,13 @@ class Recommender:
         self, k: int, *, categories: Collection[str] | None = None, exclude: Collection[str] = ()
     ) -> list[Recommendation]:
         """What everybody takes now: the answer for a user of whom nothing is known or can be read."""
-        ranked = self.sources[Popularity.name].scores(_nobody(self.vocabulary))
-        scores = np.where(self._allowed(categories), ranked, NOTHING)
-        scores[0, self.vocabulary.items.encode(list(exclude))] = NOTHING
-        ids, values = top_k(scores, max(k, 1))
+        asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
+        ids = asked.best(k, Limits([self._sorted_ids(exclude)], [self._allowed(categories)]))
+        ids = ids[:, ids[0] > 0]
         return [
             Recommendation(self.vocabulary.items.names[item - 1], float(value), (Popularity.name,))
-            for item, value in zip(ids[0].tolist(), values[0].tolist(), strict=True)
-            if item
-        ][:k]
+            for item, value in zip(ids[0].tolist(), asked.of(ids)[0].tolist(), strict=True)
+        ]
 
     def recommend(
         self,
@@ -101,89 +120,137 @@ class Recommender:
         categories: Collection[str] | None = None,
         mode: Mode = "hybrid",
     ) -> list[list[Recommendation]]:
-        """The best k items per user, best first; fewer only where fewer are allowed.
+        """The best k items per user, best first; fewer only where fewer are allowed. See `Ask` for the arguments, of
+        which `exclude` and `items` are per user."""
+        asks = [
+            Ask(
+                state=state,
+                k=k,
+                items=items[row] if items else (),
+                exclude=exclude[row] if exclude else (),
+                categories=categories,
+                novel_only=novel_only,
+            )
+            for row, state in enumerate(states)
+        ]
+        return self.answer(asks, mode)
+
+    def answer(self, asks: Sequence[Ask], mode: Mode = "hybrid") -> list[list[Recommendation]]:
+        """Answers requests together: what one of them asks changes nothing about another's answer.
 
         Args:
-            states: one per user.
-            k: how many items, at least 1.
-            novel_only: leave out what the user already has (bought, where purchases are the target).
-            exclude: per user, items to leave out.
-            items: per user, items of the cart or page; they count as just carted and are not recommended.
-                Unknown ones are ignored, `known` tells which.
-            categories: only items of these.
+            asks: what is wanted.
             mode: which score orders.
         """
-        count = len(states)
-        barred = [set(part) for part in exclude] if exclude is not None else [set() for _ in range(count)]
-        if items is not None:
-            known = [self.known(part)[0] for part in items]
-            states = [state.with_items(part) for state, part in zip(states, known, strict=True)]
-            barred = [out | set(part) for out, part in zip(barred, items, strict=True)]
-        if novel_only:
-            bought = self.target == PURCHASE
-            barred = [out | state.had(bought=bought) for state, out in zip(states, barred, strict=True)]
-        allowed = self._allowed(categories)
         answers: list[list[Recommendation]] = []
-        for start in range(0, count, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            batch = encode(states[part], self.vocabulary, self.others)
-            excluded = self._excluded(barred[part])
-            answers.extend(self._answers(batch, k, allowed, excluded, mode))
-        for row, answer in enumerate(answers):
-            if len(answer) < k:
-                taken = {r.item_id for r in answer} | barred[row]
-                answer.extend(self._below(answer, self.popular(k - len(answer), categories=categories, exclude=taken)))
+        for start in range(0, len(asks), _CHUNK):
+            answers.extend(self._answers(asks[start : start + _CHUNK], mode))
         return answers
 
-    def _answers(
-        self, batch: StateBatch, k: int, allowed: Mask, excluded: Mask | None, mode: Mode
-    ) -> Iterator[list[Recommendation]]:
+    def _answers(self, asks: Sequence[Ask], mode: Mode) -> list[list[Recommendation]]:
+        states = [ask.state.with_items(self.known(ask.items)[0]) for ask in asks]
+        limits = self._limits(asks)
+        batch = encode(states, self.vocabulary, self.others)
+        wanted = [self._sorted_ids(ask.only) if ask.only is not None else None for ask in asks]
+        candidates = self._candidates(asks, batch, limits, wanted)
+        scores = self._order(batch, candidates, mode)
         anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
-        if not anything.any():
-            yield from ([] for _ in range(len(batch)))
-            return
-        candidates = generate(self.sources, batch, self.candidates, allowed=allowed, excluded=excluded)
-        scores = self._order(batch, candidates, mode)
-        scores = np.where((candidates.items > 0) & anything[:, None], scores, NOTHING).astype(np.float32)
-        at, values = _best(scores, k)
-        names = self.vocabulary.items.names
-        for row in range(len(batch)):
-            answer = []
-            for column, value in zip(at[row].tolist(), values[row].tolist(), strict=True):
-                if np.isfinite(value):
-                    by = tuple(name for name, mask in candidates.proposed.items() if mask[row, column])
-                    answer.append(Recommendation(names[candidates.items[row, column] - 1], value, by))
-            yield answer
+        answers = []
+        for row, ask in enumerate(asks):
+            answer = self._best(candidates, scores[row], row, ask, limits, wanted[row]) if anything[row] else []
+            if len(answer) < ask.k and not ask.companions:
+                answer.extend(self._from_below(ask, answer, limits.barred[row], wanted[row]))
+            answers.append(answer)
+        return answers
 
-    @torch.inference_mode()
+    def _candidates(
+        self, asks: Sequence[Ask], batch: StateBatch, limits: Limits, wanted: Sequence[Ints | None]
+    ) -> Candidates:
+        further = _padded([ids if ids is not None else _NO_IDS for ids in wanted])
+        if not any(ask.companions for ask in asks):
+            return generate(self.sources, batch, self.candidates, limits, further)
+        # What goes with the items says only who knows nothing but the items.
+        alone = [
+            UserState.empty("", ask.state.now).with_items(self.known(ask.items)[0]) if ask.companions else ask.state
+            for ask in asks
+        ]
+        found = generate(self.sources, encode(alone, self.vocabulary, self.others), self.candidates, limits, further)
+        scores = scores_of(self.sources, batch, found.items)
+        return Candidates(found.items, scores, found.proposed)
+
+    def _best(
+        self, candidates: Candidates, scores: Scores, row: int, ask: Ask, limits: Limits, wanted: Ints | None
+    ) -> list[Recommendation]:
+        items = candidates.items[row]
+        admitted = (items > 0) & ~is_among(items, limits.barred[row])
+        if (allowed := limits.allowed[row]) is not None:
+            admitted &= is_among(items, allowed)
+        if wanted is not None:
+            admitted &= is_among(items, wanted)
+        at = np.flatnonzero(admitted)
+        at = at[np.argsort(-scores[at], kind="stable")[: ask.k]]
+        names = self.vocabulary.items.names
+        proposed = candidates.proposed if wanted is None else _with_score(candidates)
+        return [
+            Recommendation(
+                names[items[column] - 1],
+                float(scores[column]),
+                tuple(name for name, mask in proposed.items() if mask[row, column]),
+            )
+            for column in at.tolist()
+        ]
+
+    def _from_below(
+        self, ask: Ask, answer: list[Recommendation], barred: Ints, wanted: Ints | None
+    ) -> list[Recommendation]:
+        """What is popular, for the places that the ranking left empty."""
+        taken = {item.item_id for item in answer} | set(self.vocabulary.items.decode(barred))
+        if wanted is None:
+            more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken)
+        else:
+            more = [item for item in self._popularity_of(wanted, ask.categories) if item.item_id not in taken]
+        return self._below(answer, more[: ask.k - len(answer)])
+
+    def _popularity_of(self, ids: Ints, categories: Collection[str] | None) -> list[Recommendation]:
+        """Certain items by popularity; those that nobody took lately come last."""
+        if (allowed := self._allowed(categories)) is not None:
+            ids = ids[is_among(ids, allowed)]
+        asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
+        scores = np.maximum(asked.of(ids[None, :])[0], _LEAST_POPULAR)
+        order = np.argsort(-scores, kind="stable")
+        return [
+            Recommendation(self.vocabulary.items.names[ids[at] - 1], float(scores[at]), (Popularity.name,))
+            for at in order.tolist()
+        ]
+
     def _order(self, batch: StateBatch, candidates: Candidates, mode: Mode) -> Scores:
         """[B, C] the score that orders the answer."""
         if self.ranker is None:
             return fused(candidates)
         features = self.space.compute(batch, candidates.items, candidates.scores, self.items)
-        scores = self.ranker(ranker_input(batch, candidates.items, features, self.items))
-        chosen = {"hybrid": scores.final, "ranker": scores.deep, "collaborative": scores.collaborative}[mode]
-        out: Scores = chosen.float().numpy()
-        return out
+        return self.ranker.score(ranker_input(batch, candidates.items, features, self.items), mode)
 
-    def _allowed(self, categories: Collection[str] | None) -> Mask:
-        """[n_items]"""
-        allowed = np.ones(len(self.vocabulary.items), dtype=bool)
-        if categories is not None:
-            codes = self.vocabulary.fields[CATEGORY].encode(list(categories))
-            allowed = np.isin(self.items.code(CATEGORY), codes[codes > 0])
-        allowed[0] = False
-        return allowed
+    def _limits(self, asks: Sequence[Ask]) -> Limits:
+        bought = self.target == PURCHASE
+        barred = [
+            self._sorted_ids({*ask.exclude, *ask.items, *(ask.state.had(bought=bought) if ask.novel_only else ())})
+            for ask in asks
+        ]
+        return Limits(barred, [self._allowed(ask.categories) for ask in asks])
 
-    def _excluded(self, barred: Sequence[Collection[str]]) -> Mask | None:
-        """[B, n_items], None if nothing is."""
-        if not any(barred):
+    def _allowed(self, categories: Collection[str] | None) -> Ints | None:
+        """Sorted ids of the categories' items; None: all items."""
+        if categories is None:
             return None
-        excluded = np.zeros((len(barred), len(self.vocabulary.items)), dtype=bool)
-        for row, out in enumerate(barred):
-            excluded[row, self.vocabulary.items.encode(list(out))] = True
-        return excluded
+        codes = self.vocabulary.fields[CATEGORY].encode(list(categories))
+        parts = [self.items.of_category(code) for code in np.unique(codes[codes > 0]).tolist()]
+        return np.sort(np.concatenate([_NO_IDS, *parts]))
+
+    def _sorted_ids(self, items: Collection[str]) -> Ints:
+        """The known ones' inside ids."""
+        ids = np.unique(self.vocabulary.items.encode(list(items)))
+        return ids[ids > 0]
 
     @staticmethod
     def _below(answer: list[Recommendation], more: list[Recommendation]) -> list[Recommendation]:
@@ -205,11 +272,14 @@ def fused(candidates: Candidates) -> Scores:
     return total
 
 
-def _best(scores: Scores, k: int) -> tuple[npt.NDArray[Any], Scores]:
-    """Columns [B, k'] and scores of the best k of [B, C]; equal scores in the order of the candidates."""
-    at = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return at, np.take_along_axis(scores, at, axis=1)
+def _with_score(candidates: Candidates) -> dict[str, Mask]:
+    """Per source [B, C] what it would propose, if not among its best."""
+    return {name: np.isfinite(scores) for name, scores in candidates.scores.items()}
 
 
-def _nobody(vocabulary: Vocabulary) -> StateBatch:
-    return encode([UserState.empty("", 0.0)], vocabulary)
+def _padded(ids: Sequence[Ints]) -> Ints:
+    """[B, T] filled up with 0."""
+    out = np.zeros((len(ids), max(map(len, ids), default=0)), dtype=np.int32)
+    for row, some in enumerate(ids):
+        out[row, : len(some)] = some
+    return out
