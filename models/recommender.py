@@ -13,10 +13,13 @@ import pandas as pd
 from feature_repo.schema import CATEGORY, PURCHASE
 from models.batch import Ints, StateBatch, encode
 from models.candidates import CandidateConfig, Candidates, Mask, generate, scores_of
+from models.explanation import Explanation, FeatureReason, events_for, features_of, sources_of
 from models.features import FeatureSpace
 from models.items import ItemTable
 from models.ranker import Mode, Ranker, ranker_input
+from models.resting import resting
 from models.sources.base import Limits, Scores, Source, is_among
+from models.sources.own import Own
 from models.sources.popularity import Popularity
 from models.state import UserState
 from models.vocabulary import Vocabulary
@@ -54,6 +57,8 @@ class Ask:
     """Only items of these."""
     novel_only: bool = False
     """Leave out what the user already has (bought, where purchases are the target)."""
+    rest: bool = False
+    """Leave out what was bought and is not due yet, see `models.resting`."""
     only: Sequence[str] | None = None
     """Order these and no others; what is barred and what the model does not know is left out."""
     companions: bool = False
@@ -98,16 +103,54 @@ class Recommender:
         return known, [item for item in item_ids if item not in self.vocabulary.items]
 
     def popular(
-        self, k: int, *, categories: Collection[str] | None = None, exclude: Collection[str] = ()
+        self,
+        k: int,
+        *,
+        categories: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Recommendation]:
-        """What everybody takes now: the answer for a user of whom nothing is known or can be read."""
+        """What everybody takes now: the answer for a user of whom nothing is known or can be read.
+
+        Args:
+            only: of these items alone, those that nobody takes last; None: of all.
+        """
         asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
-        ids = asked.best(k, Limits([self._sorted_ids(exclude)], [self._allowed(categories)]))
-        ids = ids[:, ids[0] > 0]
+        barred, allowed = self._sorted_ids(exclude), self._allowed(categories)
+        if only is None:
+            ids = asked.best(k, Limits([barred], [allowed]))[0]
+        else:
+            ids = self._sorted_ids(only)
+            ids = ids[~is_among(ids, barred) & (True if allowed is None else is_among(ids, allowed))]
+        ids = ids[ids > 0]
+        scores = np.maximum(asked.of(ids[None, :])[0], _LEAST_POPULAR)
         return [
-            Recommendation(self.vocabulary.items.names[item - 1], float(value), (Popularity.name,))
-            for item, value in zip(ids[0].tolist(), asked.of(ids)[0].tolist(), strict=True)
+            Recommendation(self.vocabulary.items.names[ids[at] - 1], float(scores[at]), (Popularity.name,))
+            for at in np.argsort(-scores, kind="stable")[:k].tolist()
         ]
+
+    def explain(self, state: UserState, item: str, items: Sequence[str] = ()) -> Explanation:
+        """What speaks for an item; empty if the model does not know it.
+
+        Args:
+            items: of the cart or page, as in `Ask`.
+        """
+        inside = self.vocabulary.items.get(item)
+        if not inside:
+            return Explanation()
+        state = state.with_items(self.known(items)[0])
+        batch = encode([state], self.vocabulary, self.others)
+        events = events_for(self.sources, self.vocabulary, state, inside)
+        return Explanation(sources_of(self.sources, batch, inside), events, self._moving(batch, inside))
+
+    def _moving(self, batch: StateBatch, item: int) -> tuple[FeatureReason, ...]:
+        """The features that move the ranker for or against an item, among the candidates that it competes with."""
+        if self.ranker is None:
+            return ()
+        found = generate(self.sources, batch, self.candidates, further=np.array([[item]], dtype=np.int32))
+        features = self.space.compute(batch, found.items, found.scores, self.items)
+        given = ranker_input(batch, found.items, features, self.items)
+        return features_of(self.ranker, self.space.names, given, int(np.flatnonzero(found.items[0] == item)[0]))
 
     def recommend(
         self,
@@ -142,42 +185,42 @@ class Recommender:
             asks: what is wanted.
             mode: which score orders.
         """
-        answers: list[list[Recommendation]] = []
-        for start in range(0, len(asks), _CHUNK):
-            answers.extend(self._answers(asks[start : start + _CHUNK], mode))
-        return answers
+        answers: dict[int, list[Recommendation]] = {}
+        for companions in (False, True):
+            rows = [row for row, ask in enumerate(asks) if ask.companions is companions]
+            for start in range(0, len(rows), _CHUNK):
+                part = rows[start : start + _CHUNK]
+                answers |= zip(part, self._answers([asks[row] for row in part], companions, mode), strict=True)
+        return [answers[row] for row in range(len(asks))]
 
-    def _answers(self, asks: Sequence[Ask], mode: Mode) -> list[list[Recommendation]]:
-        states = [ask.state.with_items(self.known(ask.items)[0]) for ask in asks]
-        limits = self._limits(asks)
-        batch = encode(states, self.vocabulary, self.others)
-        wanted = [self._sorted_ids(ask.only) if ask.only is not None else None for ask in asks]
-        candidates = self._candidates(asks, batch, limits, wanted)
-        scores = self._order(batch, candidates, mode)
+    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode) -> list[list[Recommendation]]:
+        batch = encode([ask.state.with_items(self.known(ask.items)[0]) for ask in asks], self.vocabulary, self.others)
+        limits = self._limits(asks, batch)
+        wanted = [None if ask.only is None else self._sorted_ids(ask.only) for ask in asks]
+        if companions:
+            candidates, scores = self._companions(asks, batch, limits, mode)
+        else:
+            candidates = generate(self.sources, batch, self.candidates, limits, _padded(wanted))
+            scores = self._order(batch, candidates, mode)
         anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
         answers = []
         for row, ask in enumerate(asks):
             answer = self._best(candidates, scores[row], row, ask, limits, wanted[row]) if anything[row] else []
-            if len(answer) < ask.k and not ask.companions:
-                answer.extend(self._from_below(ask, answer, limits.barred[row], wanted[row]))
+            if len(answer) < ask.k:
+                answer.extend(self._from_below(ask, answer, limits.barred[row]))
             answers.append(answer)
         return answers
 
-    def _candidates(
-        self, asks: Sequence[Ask], batch: StateBatch, limits: Limits, wanted: Sequence[Ints | None]
-    ) -> Candidates:
-        further = _padded([ids if ids is not None else _NO_IDS for ids in wanted])
-        if not any(ask.companions for ask in asks):
-            return generate(self.sources, batch, self.candidates, limits, further)
-        # What goes with the items says only who knows nothing but the items.
-        alone = [
-            UserState.empty("", ask.state.now).with_items(self.known(ask.items)[0]) if ask.companions else ask.state
-            for ask in asks
-        ]
-        found = generate(self.sources, encode(alone, self.vocabulary, self.others), self.candidates, limits, further)
-        scores = scores_of(self.sources, batch, found.items)
-        return Candidates(found.items, scores, found.proposed)
+    def _companions(
+        self, asks: Sequence[Ask], batch: StateBatch, limits: Limits, mode: Mode
+    ) -> tuple[Candidates, Scores]:
+        """What goes with the items alone, say those who know of no user; the user has one voice in the order."""
+        alone = [UserState.empty("", ask.state.now).with_items(self.known(ask.items)[0]) for ask in asks]
+        sources = {name: source for name, source in self.sources.items() if name not in (Own.name, Popularity.name)}
+        found = generate(sources, encode(alone, self.vocabulary, self.others), self.candidates, limits)
+        candidates = Candidates(found.items, scores_of(self.sources, batch, found.items), found.proposed)
+        return candidates, fused({**found.scores, "user": self._order(batch, candidates, mode)})
 
     def _best(
         self, candidates: Candidates, scores: Scores, row: int, ask: Ask, limits: Limits, wanted: Ints | None
@@ -201,42 +244,31 @@ class Recommender:
             for column in at.tolist()
         ]
 
-    def _from_below(
-        self, ask: Ask, answer: list[Recommendation], barred: Ints, wanted: Ints | None
-    ) -> list[Recommendation]:
+    def _from_below(self, ask: Ask, answer: list[Recommendation], barred: Ints) -> list[Recommendation]:
         """What is popular, for the places that the ranking left empty."""
-        taken = {item.item_id for item in answer} | set(self.vocabulary.items.decode(barred))
-        if wanted is None:
-            more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken)
-        else:
-            more = [item for item in self._popularity_of(wanted, ask.categories) if item.item_id not in taken]
-        return self._below(answer, more[: ask.k - len(answer)])
-
-    def _popularity_of(self, ids: Ints, categories: Collection[str] | None) -> list[Recommendation]:
-        """Certain items by popularity; those that nobody took lately come last."""
-        if (allowed := self._allowed(categories)) is not None:
-            ids = ids[is_among(ids, allowed)]
-        asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
-        scores = np.maximum(asked.of(ids[None, :])[0], _LEAST_POPULAR)
-        order = np.argsort(-scores, kind="stable")
-        return [
-            Recommendation(self.vocabulary.items.names[ids[at] - 1], float(scores[at]), (Popularity.name,))
-            for at in order.tolist()
-        ]
+        taken = {*(item.item_id for item in answer), *self.vocabulary.items.decode(barred)}
+        more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken, only=ask.only)
+        return self._below(answer, more)
 
     def _order(self, batch: StateBatch, candidates: Candidates, mode: Mode) -> Scores:
         """[B, C] the score that orders the answer."""
         if self.ranker is None:
-            return fused(candidates)
+            return fused(candidates.scores)
         features = self.space.compute(batch, candidates.items, candidates.scores, self.items)
         return self.ranker.score(ranker_input(batch, candidates.items, features, self.items), mode)
 
-    def _limits(self, asks: Sequence[Ask]) -> Limits:
+    def _limits(self, asks: Sequence[Ask], batch: StateBatch) -> Limits:
         bought = self.target == PURCHASE
         barred = [
             self._sorted_ids({*ask.exclude, *ask.items, *(ask.state.had(bought=bought) if ask.novel_only else ())})
             for ask in asks
         ]
+        if any(ask.rest for ask in asks):
+            rests = resting(batch, self.items)
+            barred = [
+                np.union1d(out, asleep) if ask.rest else out
+                for ask, out, asleep in zip(asks, barred, rests, strict=True)
+            ]
         return Limits(barred, [self._allowed(ask.categories) for ask in asks])
 
     def _allowed(self, categories: Collection[str] | None) -> Ints | None:
@@ -261,10 +293,10 @@ class Recommender:
         return [replace(item, score=item.score + shift) for item in more]
 
 
-def fused(candidates: Candidates) -> Scores:
-    """[B, C] reciprocal rank fusion (Cormack et al., 2009) of the sources: what orders without a trained ranker."""
-    total = np.zeros(candidates.items.shape, dtype=np.float32)
-    for score in candidates.scores.values():
+def fused(scores: Mapping[str, Scores]) -> Scores:
+    """[B, C] reciprocal rank fusion (Cormack et al., 2009) of several scores [B, C]: what orders without a ranker."""
+    total = np.zeros(next(iter(scores.values())).shape, dtype=np.float32)
+    for score in scores.values():
         order = np.argsort(-score, axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.broadcast_to(np.arange(score.shape[1]), score.shape), axis=1)
@@ -277,9 +309,13 @@ def _with_score(candidates: Candidates) -> dict[str, Mask]:
     return {name: np.isfinite(scores) for name, scores in candidates.scores.items()}
 
 
-def _padded(ids: Sequence[Ints]) -> Ints:
-    """[B, T] filled up with 0."""
-    out = np.zeros((len(ids), max(map(len, ids), default=0)), dtype=np.int32)
+def _padded(ids: Sequence[Ints | None]) -> Ints | None:
+    """[B, T] filled up with 0; None if there are none at all."""
+    width = max((len(some) for some in ids if some is not None), default=0)
+    if not width:
+        return None
+    out = np.zeros((len(ids), width), dtype=np.int32)
     for row, some in enumerate(ids):
-        out[row, : len(some)] = some
+        if some is not None:
+            out[row, : len(some)] = some
     return out
