@@ -45,7 +45,7 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate --quiet -o $(VENV)-lock/resolved
 	@head -n 3 requirements.lock > $(VENV)-lock/new
-	@sed 's/^\(torch==[0-9.]*\)+cpu/\1/' $(VENV)-lock/resolved | grep -vE '^(nvidia-(c|n)[a-z]+-|cuda-|triton)' >> $(VENV)-lock/new
+	@sed 's/^\(torch==[0-9.]*\)+cpu/\1/' $(VENV)-lock/resolved | grep -vE '^(nvidia-(c|n)[a-z]+|cuda-|triton)' >> $(VENV)-lock/new
 	@mv $(VENV)-lock/new requirements.lock && rm -rf $(VENV)-lock
 
 clean:  ## remove the environment, the data and the reports

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class StateBatch:
-    """B users. The own and affinity parts are flat with a row number each, the session is padded on the left with 0."""
+    """B users. The own, affinity and cycle parts are flat with a row number each; the session is padded on the left."""
 
     now: Floats
     """[B] epoch seconds"""
@@ -43,6 +43,12 @@ class StateBatch:
     """[A]"""
     affinity_share: Floats
     """[A]"""
+    cycle_row: Ints
+    """[Y] ascending"""
+    cycle_category: Ints
+    """[Y]"""
+    cycle_gap_days: Floats
+    """[Y]"""
     profile: Ints
     """[B, len(PROFILE_COLUMNS)]"""
     request_time: Floats
@@ -57,6 +63,7 @@ class StateBatch:
         """The users start..stop as a batch of their own."""
         own = slice(*np.searchsorted(self.own_row, [start, stop]))
         affinity = slice(*np.searchsorted(self.affinity_row, [start, stop]))
+        cycle = slice(*np.searchsorted(self.cycle_row, [start, stop]))
         rows = slice(start, stop)
         return StateBatch(
             now=self.now[rows],
@@ -70,6 +77,9 @@ class StateBatch:
             affinity_row=self.affinity_row[affinity] - np.int32(start),
             affinity_category=self.affinity_category[affinity],
             affinity_share=self.affinity_share[affinity],
+            cycle_row=self.cycle_row[cycle] - np.int32(start),
+            cycle_category=self.cycle_category[cycle],
+            cycle_gap_days=self.cycle_gap_days[cycle],
             profile=self.profile[rows],
             request_time=self.request_time[rows],
             others=self.others[rows],
@@ -90,6 +100,9 @@ class StateBatch:
             affinity_row=none,
             affinity_category=none,
             affinity_share=self.affinity_share[:0],
+            cycle_row=none,
+            cycle_category=none,
+            cycle_gap_days=self.cycle_gap_days[:0],
             profile=self.profile[rows],
             request_time=self.request_time[rows],
             others=self.others[rows],
@@ -121,6 +134,9 @@ def encode(states: Sequence[UserState], vocabulary: Vocabulary, others: Sequence
     affinity_row, affinity_category, affinity_share = _flat(
         [categories.encode(state.categories) for state in states], [state.category_shares for state in states], ()
     )
+    cycle_row, cycle_category, cycle_gap_days = _flat(
+        [categories.encode(state.cycle_categories) for state in states], [state.cycle_gap_days for state in states], ()
+    )
     profile = np.zeros((count, len(PROFILE_COLUMNS)), dtype=np.int32)
     for column, name in enumerate(PROFILE_COLUMNS):
         profile[:, column] = vocabulary.fields[name].encode([state.profile[column] for state in states])
@@ -136,6 +152,9 @@ def encode(states: Sequence[UserState], vocabulary: Vocabulary, others: Sequence
         affinity_row=affinity_row,
         affinity_category=affinity_category,
         affinity_share=np.nan_to_num(affinity_share),
+        cycle_row=cycle_row,
+        cycle_category=cycle_category,
+        cycle_gap_days=cycle_gap_days,
         profile=profile,
         request_time=np.stack([state.request_time for state in states]),
         others=np.array([[state.numbers.get(name, np.nan) for name in others] for state in states]),

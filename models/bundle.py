@@ -15,15 +15,16 @@ from feature_repo.schema import PROFILE_COLUMNS
 from models.candidates import CandidateConfig
 from models.errors import BundleError
 from models.items import ItemTable
+from models.onnx import Session
 from models.ranker import Ranker, RankerConfig
 from models.recommender import Recommender
 from models.sources import SOURCES
 from models.state import STATE_COLUMNS
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST: Final = "bundle.json"
-_RANKER, _ITEMS, _SOURCES = "ranker.pt", "items.npz", "sources"
+_RANKER, _SERVED, _ITEMS, _SOURCES = "ranker.pt", "ranker.onnx", "items.npz", "sources"
 
 
 def save(
@@ -63,6 +64,7 @@ def save(
     ranker = recommender.ranker
     if ranker is not None:
         torch.save(ranker.state_dict(), new / _RANKER)
+        ranker.export(new / _SERVED)
     manifest = {
         "format": FORMAT,
         "target": recommender.target,
@@ -140,17 +142,21 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
     vocabulary, space = recommender.vocabulary, recommender.space
     config = dict(content["ranker"]["config"])
     config["code_dims"] = tuple(config["code_dims"])
-    ranker = Ranker(
-        RankerConfig(**config),
-        n_features=len(space.names),
-        collaborative=space.collaborative,
-        n_items=len(vocabulary.items),
-        code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
-        profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
-        heads=content["ranker"]["heads"],
-        target=content["ranker_target"],
-    )
-    if not (folder / _RANKER).is_file():
-        raise BundleError(f"{folder}: incomplete, {_RANKER} is missing; train again")
-    ranker.load_state_dict(torch.load(folder / _RANKER, weights_only=True, map_location="cpu"))
+    missing = [name for name in (_RANKER, _SERVED) if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"{folder}: incomplete, {missing[0]} is missing; train again")
+    with torch.device("meta"):  # the weights come from the file
+        ranker = Ranker(
+            RankerConfig(**config),
+            n_features=len(space.names),
+            collaborative=space.collaborative,
+            n_items=len(vocabulary.items),
+            code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
+            profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
+            heads=content["ranker"]["heads"],
+            target=content["ranker_target"],
+        )
+    weights = torch.load(folder / _RANKER, weights_only=True, map_location="cpu", mmap=True)
+    ranker.load_state_dict(weights, assign=True)
+    ranker.served = Session(folder / _SERVED)
     return ranker.eval()

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.batch import Ints, StateBatch
-from models.sources.base import NOTHING, Scores, Source, top_k
+from models.index import NOTHING
+from models.sources.base import Asked, Limits, Scores, Source
 from models.sources.own import Own
 
 Mask = npt.NDArray[np.bool_]
@@ -41,9 +42,8 @@ def generate(
     sources: Mapping[str, Source],
     batch: StateBatch,
     config: CandidateConfig,
-    *,
-    allowed: Mask | None = None,
-    excluded: Mask | None = None,
+    limits: Limits | None = None,
+    further: Ints | None = None,
 ) -> Candidates:
     """The union of every source's best.
 
@@ -51,39 +51,28 @@ def generate(
         sources: by name.
         batch: B users.
         config: how many.
-        allowed: [n_items] items that may be recommended at all; None for all.
-        excluded: [B, n_items] items that may not be recommended to that user; None for none.
+        limits: what may be proposed; None: everything.
+        further: [B, T] items that are candidates whatever the sources and the limits say, 0 where there are fewer.
     """
-    dense = {name: source.scores(batch) for name, source in sources.items()}
-    n_items = next(iter(dense.values())).shape[1]
-    barred = np.zeros((len(batch), n_items), dtype=bool) if excluded is None else excluded.copy()
-    barred[:, ~allowed if allowed is not None else 0] = True
-    own_allowed = ~barred[batch.own_row, batch.own_item]
-    barred[batch.own_row, batch.own_item] = True  # from here on: neither barred nor owned
-    best: dict[str, Ints] = {}
-    for name, scores in dense.items():
-        if name == Own.name:
-            own = scores[batch.own_row, batch.own_item]
-            best[name] = _best_own(batch, np.where(own_allowed, own, NOTHING), config.own)
-        else:
-            best[name] = top_k(np.where(barred, NOTHING, scores), config.new)[0]
-    items = _union(np.concatenate([*best.values()], axis=1))
-    inside = items > 0
-    picked = {
-        name: np.where(inside, np.take_along_axis(scores, items, axis=1), NOTHING) for name, scores in dense.items()
+    limits = limits or Limits.none(len(batch))
+    new = limits.without(batch.own_row, batch.own_item)
+    asked = {name: source.ask(batch) for name, source in sources.items()}
+    best = {
+        name: one.best(config.own, limits) if name == Own.name else one.best(config.new, new)
+        for name, one in asked.items()
     }
-    return Candidates(items, picked, {name: _member(items, ids) for name, ids in best.items()})
+    items = _union(np.concatenate([*best.values(), *([] if further is None else [further])], axis=1))
+    return Candidates(items, _of(asked, items), _members(items, best))
 
 
-def _best_own(batch: StateBatch, scores: Scores, k: int) -> Ints:
-    """[B, k] the best of each user's own items by their scores [M], 0 where there are fewer."""
-    order = np.lexsort((batch.own_item, -scores, batch.own_row))
-    row = batch.own_row[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = (rank < k) & np.isfinite(scores[order])
-    out = np.zeros((len(batch), k), dtype=np.int32)
-    out[row[kept], rank[kept]] = batch.own_item[order][kept]
-    return out
+def scores_of(sources: Mapping[str, Source], batch: StateBatch, items: Ints) -> dict[str, Scores]:
+    """Every source's scores of items [B, C], `NOTHING` where padded."""
+    return _of({name: source.ask(batch) for name, source in sources.items()}, items)
+
+
+def _of(asked: Mapping[str, Asked], items: Ints) -> dict[str, Scores]:
+    inside = items > 0
+    return {name: np.where(inside, one.of(items), NOTHING) for name, one in asked.items()}
 
 
 def _union(ids: Ints) -> Ints:
@@ -98,8 +87,16 @@ def _union(ids: Ints) -> Ints:
     return np.ascontiguousarray(ids[:, :width])
 
 
-def _member(items: Ints, ids: Ints) -> Mask:
-    """[B, C] whether an item is among the row's ids [B, T]."""
-    big = np.int64(max(int(items.max(initial=0)), int(ids.max(initial=0))) + 1)
-    rows = np.arange(len(items), dtype=np.int64)[:, None] * big
-    return np.isin(rows + items, rows + np.where(ids > 0, ids, 0)) & (items > 0)
+def _members(items: Ints, best: Mapping[str, Ints]) -> dict[str, Mask]:
+    """For each source [B, C] whether an item is among the row's best [B, T]."""
+    inside = items > 0
+    step = np.int64(int(items.max(initial=0)) + 1)
+    rows = np.arange(len(items), dtype=np.int64)[:, None] * step
+    keys = (rows + items)[inside]  # ascending: by row, and within one by id
+    found: dict[str, Mask] = {}
+    for name, ids in best.items():
+        member = np.zeros(len(keys), dtype=bool)
+        member[np.searchsorted(keys, (rows + ids)[ids > 0])] = True
+        found[name] = np.zeros(items.shape, dtype=bool)
+        found[name][inside] = member
+    return found

@@ -14,8 +14,10 @@ import pyarrow as pa
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from models import metrics
 from models.batch import encode
-from models.recommender import Mode, Recommender
-from models.sources.base import NOTHING, Source, top_k
+from models.index import NOTHING
+from models.ranker import Mode
+from models.recommender import Recommender
+from models.sources.base import Source, top_k
 from models.sources.popularity import Popularity
 from models.state import UserState
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-from models.batch import encode
+from models.batch import StateBatch, encode
+from models.ranker import Ranker, RankerInput
 from models.sources.base import Source
 from models.sources.neighbours import Neighbours
 from models.sources.own import Own
 from models.state import SESSION_COLUMNS, UserState
 from models.vocabulary import Vocabulary
 
-_EVENTS = 10
-"""Events named at most, one per item and source."""
 _BY_EVENT = (Own.name, Neighbours.name)
 """Sources whose score of an item can be told apart by the user's events."""
 
@@ -62,18 +62,8 @@ class Explanation:
     features: tuple[FeatureReason, ...] = ()
 
 
-def explained(sources: Mapping[str, Source], vocabulary: Vocabulary, state: UserState, item: str) -> Explanation:
-    """What speaks for an item; empty if the vocabulary does not have it."""
-    if item not in vocabulary.items:
-        return Explanation()
-    inside = vocabulary.items.get(item)
-    return Explanation(_sources(sources, vocabulary, state, inside), _because(sources, vocabulary, state, inside))
-
-
-def _sources(
-    sources: Mapping[str, Source], vocabulary: Vocabulary, state: UserState, item: int
-) -> tuple[SourceReason, ...]:
-    batch = encode([state], vocabulary)
+def sources_of(sources: Mapping[str, Source], batch: StateBatch, item: int) -> tuple[SourceReason, ...]:
+    """The sources that would propose an item to the one user of a batch, where it ranks best first."""
     reasons = []
     for name, source in sources.items():
         scores = source.scores(batch)[0]
@@ -82,24 +72,43 @@ def _sources(
     return tuple(sorted(reasons, key=lambda reason: reason.rank))
 
 
-def _because(
+def events_for(
     sources: Mapping[str, Source], vocabulary: Vocabulary, state: UserState, item: int
 ) -> tuple[EventReason, ...]:
+    """The user's newest events of which a source alone would propose the item, the strongest first."""
     events = list(zip(state.session_items, state.session_types, state.session_times.tolist(), strict=True))
     if not events:
         return ()
     batch = encode([_alone(state, *event) for event in events], vocabulary)
+    wanted = np.full((len(events), 1), item, dtype=np.int32)
     reasons = [
         EventReason(*event, name, float(weight))
         for name in _BY_EVENT
         if name in sources
-        for event, weight in zip(events, sources[name].scores(batch)[:, item].tolist(), strict=True)
+        for event, weight in zip(events, sources[name].ask(batch).of(wanted)[:, 0].tolist(), strict=True)
         if np.isfinite(weight)
     ]
-    strongest: dict[tuple[str, str], EventReason] = {}
-    for reason in sorted(reasons, key=lambda reason: -reason.weight):
-        strongest.setdefault((reason.item_id, reason.source), reason)
-    return tuple(strongest.values())[:_EVENTS]
+    return tuple(sorted(reasons, key=lambda reason: -reason.weight))
+
+
+def features_of(ranker: Ranker, names: Sequence[str], given: RankerInput, column: int) -> tuple[FeatureReason, ...]:
+    """What each feature does to one candidate's score: the score minus that with the feature at its mean (occlusion;
+    Zeiler and Fergus, 2014). Exact for each feature alone, and one pass of the network for all.
+
+    Args:
+        given: of one user.
+        column: the candidate.
+    """
+    values = given.features[0, column]  # [F]
+    count = len(values)
+    variants = values.repeat(count + 1, 1)  # the last one as it is
+    variants[range(count), range(count)] = ranker.mean
+    at = torch.full((count + 1,), column)
+    lists = replace(given, features=variants[None], item=given.item[:, at], codes=given.codes[:, at])
+    scores = ranker.score(lists)[0]
+    effects = (scores[-1] - scores[:-1]).tolist()
+    moved = [FeatureReason(*each) for each in zip(names, values.tolist(), effects, strict=True) if each[2]]
+    return tuple(sorted(moved, key=lambda reason: -abs(reason.effect)))
 
 
 def _alone(state: UserState, item: str, kind: str, at: float) -> UserState:

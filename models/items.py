@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from feature_repo.schema import ITEM_ID, NAME, PRICE, WINDOWS_DAYS
+from feature_repo.schema import CATEGORY, ITEM_ID, NAME, PRICE, WINDOWS_DAYS
 from models.batch import Ints
 from models.errors import TableError
 from models.ids import IdMap
@@ -93,6 +93,23 @@ class ItemTable:
     def code(self, name: str) -> Ints:
         """[n items] one of `ITEM_CATEGORICALS`."""
         return self.codes[:, ITEM_CATEGORICALS.index(name)]
+
+    def of_category(self, code: int) -> Ints:
+        """Ids of a category's items, sorted."""
+        order, bounds = self._by_category
+        return order[bounds[code] : bounds[code + 1]] if code + 1 < len(bounds) else order[:0]
+
+    @cached_property
+    def _by_category(self) -> tuple[Ints, npt.NDArray[np.intp]]:
+        """Ids by category, and where each begins."""
+        codes = self.code(CATEGORY)
+        order = np.argsort(codes, kind="stable").astype(np.int32)
+        return order, np.searchsorted(codes[order], np.arange(int(codes.max(initial=0)) + 2))
+
+    @cached_property
+    def largest_code(self) -> int:
+        """Of all categoricals."""
+        return int(self.codes.max(initial=0))
 
     @cached_property
     def static_features(self) -> npt.NDArray[np.float32]:

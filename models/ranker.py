@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, VIEW
+from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
 from models.batch import Ints, StateBatch
 from models.items import ItemTable
+from models.onnx import Session, export
 from models.sources.sequence import gap_buckets
 
 HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
 """Head -> the event types that are its positives; a rating says that the item was consumed."""
 _GAPS: Final = 16
+Mode = Literal["hybrid", "ranker", "collaborative"]
+"""Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
+_SCORES: Final = {"final": "hybrid", "deep": "ranker", "collaborative": "collaborative"}
+_LISTS: Final = {0: "users", 1: "candidates"}
+_USERS: Final = {0: "users"}
 
 
 def head_of(target: str) -> str:
@@ -121,6 +128,29 @@ class _Cross(nn.Module):
         return crossed
 
 
+class _Flat(nn.Module):
+    """The ranker as it is served: tensors by name in, the three scores out."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(
+        self,
+        features: Tensor,
+        item: Tensor,
+        codes: Tensor,
+        session: Tensor,
+        session_codes: Tensor,
+        session_kind: Tensor,
+        session_gap: Tensor,
+        profile: Tensor,
+    ) -> tuple[Tensor, ...]:
+        given = RankerInput(features, item, codes, session, session_codes, session_kind, session_gap, profile)
+        scores = self.ranker(given)
+        return tuple(getattr(scores, name) for name in _SCORES)
+
+
 class Ranker(nn.Module):
     """Scores candidate lists; see `RankerScores`.
 
@@ -148,6 +178,8 @@ class Ranker(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.heads, self.target = config, tuple(heads), target
+        self.served: Session | None = None
+        """The same network in ONNX Runtime, once it is loaded from a bundle."""
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("collaborative_at", torch.tensor(list(collaborative), dtype=torch.long))
@@ -214,6 +246,36 @@ class Ranker(nn.Module):
         collaborative = dense[:, :, self.collaborative_at] @ weight
         final = self.alpha * collaborative + (1.0 - self.alpha) * deep
         return RankerScores(final, deep, collaborative, heads)
+
+    @torch.inference_mode()
+    def score(self, given: RankerInput, mode: Mode = "hybrid") -> npt.NDArray[np.float32]:
+        """[B, C] the score that orders, by ONNX Runtime if the ranker was loaded."""
+        if self.served:
+            tensors = {name: getattr(given, name).numpy() for name in given.__dataclass_fields__}
+            by_name = dict(zip(_SCORES.values(), self.served(**tensors), strict=True))
+            return by_name[mode]
+        scores = self(given)
+        by_mode = {of: getattr(scores, name) for name, of in _SCORES.items()}
+        out: npt.NDArray[np.float32] = by_mode[mode].float().numpy()
+        return out
+
+    def export(self, file: Path) -> None:
+        """Writes the network as it is served, in ONNX."""
+        ints = torch.zeros(2, 2, dtype=torch.int64)
+        session = torch.zeros(2, SESSION_EVENTS, dtype=torch.int64)
+        kinds = len(self.codes)
+        example = {
+            "features": torch.zeros(2, 2, len(self.mean)),
+            "item": ints,
+            "codes": ints[:, :, None].expand(-1, -1, kinds),
+            "session": session,
+            "session_codes": session[:, :, None].expand(-1, -1, kinds),
+            "session_kind": session,
+            "session_gap": session,
+            "profile": torch.zeros(2, len(self.profile), dtype=torch.int64),
+        }
+        dynamic = {name: _LISTS if name in ("features", "item", "codes") else _USERS for name in example}
+        export(_Flat(self).eval(), example, list(_SCORES), file, dynamic)
 
     def _item(self, item: Tensor, codes: Tensor) -> Tensor:
         parts = [self.item(item), *(table(codes[..., column]) for column, table in enumerate(self.codes))]

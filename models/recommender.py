@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
 
 from feature_repo.schema import CATEGORY, PURCHASE
-from models.batch import StateBatch, encode
-from models.candidates import CandidateConfig, Candidates, Mask, generate
-from models.explanation import Explanation, explained
+from models.batch import Ints, StateBatch, encode
+from models.candidates import CandidateConfig, Candidates, Mask, generate, scores_of
+from models.explanation import Explanation, FeatureReason, events_for, features_of, sources_of
 from models.features import FeatureSpace
 from models.items import ItemTable
-from models.ranker import Ranker, ranker_input
-from models.sources.base import NOTHING, Scores, Source, top_k
+from models.ranker import Mode, Ranker, ranker_input
+from models.resting import resting
+from models.sources.base import Limits, Scores, Source, is_among
+from models.sources.own import Own
 from models.sources.popularity import Popularity
 from models.state import UserState
 from models.vocabulary import Vocabulary
 
-Mode = Literal["hybrid", "ranker", "collaborative"]
-"""Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
 _CHUNK: Final = 128
 _FUSION: Final = 60.0
+_NO_IDS: Final[Ints] = np.empty(0, dtype=np.int32)
 _LEAST_POPULAR: Final = np.float32(-100.0)
 """Where an item stands, by log weight, that nobody has taken."""
 
@@ -48,16 +48,21 @@ class Ask:
 
     state: UserState
     k: int = 10
+    """How many items, at least 1."""
     items: Sequence[str] = ()
-    """Of the cart or page: they count as just carted and are never recommended back."""
+    """Of the cart or page: they count as just carted and are not recommended. Unknown ones are ignored, see `known`."""
     exclude: Collection[str] = ()
+    """Items to leave out."""
     categories: Collection[str] | None = None
-    """None: all."""
+    """Only items of these."""
     novel_only: bool = False
+    """Leave out what the user already has (bought, where purchases are the target)."""
+    rest: bool = False
+    """Leave out what was bought and is not due yet, see `models.resting`."""
     only: Sequence[str] | None = None
-    """Order exactly these, those that the model knows; the filters still apply."""
+    """Order these and no others; what is barred and what the model does not know is left out."""
     companions: bool = False
-    """The candidates come from what goes with `items` alone."""
+    """Only what goes with `items`, whatever else the user likes; that decides the order."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Recommender:
     others: tuple[str, ...] = ()
     """Other numbers of the feature store that the ranker learned from, see `FeatureSpace`."""
 
-    @property
+    @cached_property
     def space(self) -> FeatureSpace:
         """The ranker's ordered features."""
         return FeatureSpace(tuple(self.sources), self.others)
@@ -97,31 +102,6 @@ class Recommender:
         known = [item for item in item_ids if item in self.vocabulary.items]
         return known, [item for item in item_ids if item not in self.vocabulary.items]
 
-    def answer(self, asks: Sequence[Ask]) -> list[list[Recommendation]]:
-        """What each request wants, best first, at most its `k`."""
-        return [self._answer(ask) for ask in asks]
-
-    def _answer(self, ask: Ask) -> list[Recommendation]:
-        state = UserState.empty(ask.state.user_id, ask.state.now) if ask.companions else ask.state
-        if ask.only is None:
-            [answer] = self.recommend(
-                [state],
-                ask.k,
-                novel_only=ask.novel_only,
-                exclude=[ask.exclude],
-                items=[ask.items],
-                categories=ask.categories,
-            )
-            return answer
-        [everything] = self.recommend([state], len(self.vocabulary.items), items=[ask.items], categories=ask.categories)
-        out = {*ask.exclude, *(state.had(bought=self.target == PURCHASE) if ask.novel_only else ())}
-        wanted = set(ask.only) - out
-        return [item for item in everything if item.item_id in wanted][: ask.k]
-
-    def explain(self, state: UserState, item: str) -> Explanation:
-        """What speaks for an item; empty if the model does not know it."""
-        return explained(self.sources, self.vocabulary, state, item)
-
     def popular(
         self,
         k: int,
@@ -135,20 +115,42 @@ class Recommender:
         Args:
             only: of these items alone, those that nobody takes last; None: of all.
         """
-        ranked = self.sources[Popularity.name].scores(_nobody(self.vocabulary))
-        allowed = self._allowed(categories)
-        if only is not None:
-            ids = self.vocabulary.items.encode(list(only))
-            allowed &= np.isin(np.arange(len(allowed)), ids)
-            ranked = np.maximum(ranked, _LEAST_POPULAR)
-        scores = np.where(allowed, ranked, NOTHING)
-        scores[0, self.vocabulary.items.encode(list(exclude))] = NOTHING
-        ids, values = top_k(scores, max(k, 1))
+        asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
+        barred, allowed = self._sorted_ids(exclude), self._allowed(categories)
+        if only is None:
+            ids = asked.best(k, Limits([barred], [allowed]))[0]
+        else:
+            ids = self._sorted_ids(only)
+            ids = ids[~is_among(ids, barred) & (True if allowed is None else is_among(ids, allowed))]
+        ids = ids[ids > 0]
+        scores = np.maximum(asked.of(ids[None, :])[0], _LEAST_POPULAR)
         return [
-            Recommendation(self.vocabulary.items.names[item - 1], float(value), (Popularity.name,))
-            for item, value in zip(ids[0].tolist(), values[0].tolist(), strict=True)
-            if item
-        ][:k]
+            Recommendation(self.vocabulary.items.names[ids[at] - 1], float(scores[at]), (Popularity.name,))
+            for at in np.argsort(-scores, kind="stable")[:k].tolist()
+        ]
+
+    def explain(self, state: UserState, item: str, items: Sequence[str] = ()) -> Explanation:
+        """What speaks for an item; empty if the model does not know it.
+
+        Args:
+            items: of the cart or page, as in `Ask`.
+        """
+        inside = self.vocabulary.items.get(item)
+        if not inside:
+            return Explanation()
+        state = state.with_items(self.known(items)[0])
+        batch = encode([state], self.vocabulary, self.others)
+        events = events_for(self.sources, self.vocabulary, state, inside)
+        return Explanation(sources_of(self.sources, batch, inside), events, self._moving(batch, inside))
+
+    def _moving(self, batch: StateBatch, item: int) -> tuple[FeatureReason, ...]:
+        """The features that move the ranker for or against an item, among the candidates that it competes with."""
+        if self.ranker is None:
+            return ()
+        found = generate(self.sources, batch, self.candidates, further=np.array([[item]], dtype=np.int32))
+        features = self.space.compute(batch, found.items, found.scores, self.items)
+        given = ranker_input(batch, found.items, features, self.items)
+        return features_of(self.ranker, self.space.names, given, int(np.flatnonzero(found.items[0] == item)[0]))
 
     def recommend(
         self,
@@ -161,89 +163,126 @@ class Recommender:
         categories: Collection[str] | None = None,
         mode: Mode = "hybrid",
     ) -> list[list[Recommendation]]:
-        """The best k items per user, best first; fewer only where fewer are allowed.
+        """The best k items per user, best first; fewer only where fewer are allowed. See `Ask` for the arguments, of
+        which `exclude` and `items` are per user."""
+        asks = [
+            Ask(
+                state=state,
+                k=k,
+                items=items[row] if items else (),
+                exclude=exclude[row] if exclude else (),
+                categories=categories,
+                novel_only=novel_only,
+            )
+            for row, state in enumerate(states)
+        ]
+        return self.answer(asks, mode)
+
+    def answer(self, asks: Sequence[Ask], mode: Mode = "hybrid") -> list[list[Recommendation]]:
+        """Answers requests together: what one of them asks changes nothing about another's answer.
 
         Args:
-            states: one per user.
-            k: how many items, at least 1.
-            novel_only: leave out what the user already has (bought, where purchases are the target).
-            exclude: per user, items to leave out.
-            items: per user, items of the cart or page; they count as just carted and are not recommended.
-                Unknown ones are ignored, `known` tells which.
-            categories: only items of these.
+            asks: what is wanted.
             mode: which score orders.
         """
-        count = len(states)
-        barred = [set(part) for part in exclude] if exclude is not None else [set() for _ in range(count)]
-        if items is not None:
-            known = [self.known(part)[0] for part in items]
-            states = [state.with_items(part) for state, part in zip(states, known, strict=True)]
-            barred = [out | set(part) for out, part in zip(barred, items, strict=True)]
-        if novel_only:
-            bought = self.target == PURCHASE
-            barred = [out | state.had(bought=bought) for state, out in zip(states, barred, strict=True)]
-        allowed = self._allowed(categories)
-        answers: list[list[Recommendation]] = []
-        for start in range(0, count, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            batch = encode(states[part], self.vocabulary, self.others)
-            excluded = self._excluded(barred[part])
-            answers.extend(self._answers(batch, k, allowed, excluded, mode))
-        for row, answer in enumerate(answers):
-            if len(answer) < k:
-                taken = {r.item_id for r in answer} | barred[row]
-                answer.extend(self._below(answer, self.popular(k - len(answer), categories=categories, exclude=taken)))
-        return answers
+        answers: dict[int, list[Recommendation]] = {}
+        for companions in (False, True):
+            rows = [row for row, ask in enumerate(asks) if ask.companions is companions]
+            for start in range(0, len(rows), _CHUNK):
+                part = rows[start : start + _CHUNK]
+                answers |= zip(part, self._answers([asks[row] for row in part], companions, mode), strict=True)
+        return [answers[row] for row in range(len(asks))]
 
-    def _answers(
-        self, batch: StateBatch, k: int, allowed: Mask, excluded: Mask | None, mode: Mode
-    ) -> Iterator[list[Recommendation]]:
+    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode) -> list[list[Recommendation]]:
+        batch = encode([ask.state.with_items(self.known(ask.items)[0]) for ask in asks], self.vocabulary, self.others)
+        limits = self._limits(asks, batch)
+        wanted = [None if ask.only is None else self._sorted_ids(ask.only) for ask in asks]
+        if companions:
+            candidates, scores = self._companions(asks, batch, limits, mode)
+        else:
+            candidates = generate(self.sources, batch, self.candidates, limits, _padded(wanted))
+            scores = self._order(batch, candidates, mode)
         anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
-        if not anything.any():
-            yield from ([] for _ in range(len(batch)))
-            return
-        candidates = generate(self.sources, batch, self.candidates, allowed=allowed, excluded=excluded)
-        scores = self._order(batch, candidates, mode)
-        scores = np.where((candidates.items > 0) & anything[:, None], scores, NOTHING).astype(np.float32)
-        at, values = _best(scores, k)
-        names = self.vocabulary.items.names
-        for row in range(len(batch)):
-            answer = []
-            for column, value in zip(at[row].tolist(), values[row].tolist(), strict=True):
-                if np.isfinite(value):
-                    by = tuple(name for name, mask in candidates.proposed.items() if mask[row, column])
-                    answer.append(Recommendation(names[candidates.items[row, column] - 1], value, by))
-            yield answer
+        answers = []
+        for row, ask in enumerate(asks):
+            answer = self._best(candidates, scores[row], row, ask, limits, wanted[row]) if anything[row] else []
+            if len(answer) < ask.k:
+                answer.extend(self._from_below(ask, answer, limits.barred[row]))
+            answers.append(answer)
+        return answers
 
-    @torch.inference_mode()
+    def _companions(
+        self, asks: Sequence[Ask], batch: StateBatch, limits: Limits, mode: Mode
+    ) -> tuple[Candidates, Scores]:
+        """What goes with the items alone, say those who know of no user; the user has one voice in the order."""
+        alone = [UserState.empty("", ask.state.now).with_items(self.known(ask.items)[0]) for ask in asks]
+        sources = {name: source for name, source in self.sources.items() if name not in (Own.name, Popularity.name)}
+        found = generate(sources, encode(alone, self.vocabulary, self.others), self.candidates, limits)
+        candidates = Candidates(found.items, scores_of(self.sources, batch, found.items), found.proposed)
+        return candidates, fused({**found.scores, "user": self._order(batch, candidates, mode)})
+
+    def _best(
+        self, candidates: Candidates, scores: Scores, row: int, ask: Ask, limits: Limits, wanted: Ints | None
+    ) -> list[Recommendation]:
+        items = candidates.items[row]
+        admitted = (items > 0) & ~is_among(items, limits.barred[row])
+        if (allowed := limits.allowed[row]) is not None:
+            admitted &= is_among(items, allowed)
+        if wanted is not None:
+            admitted &= is_among(items, wanted)
+        at = np.flatnonzero(admitted)
+        at = at[np.argsort(-scores[at], kind="stable")[: ask.k]]
+        names = self.vocabulary.items.names
+        proposed = candidates.proposed if wanted is None else _with_score(candidates)
+        return [
+            Recommendation(
+                names[items[column] - 1],
+                float(scores[column]),
+                tuple(name for name, mask in proposed.items() if mask[row, column]),
+            )
+            for column in at.tolist()
+        ]
+
+    def _from_below(self, ask: Ask, answer: list[Recommendation], barred: Ints) -> list[Recommendation]:
+        """What is popular, for the places that the ranking left empty."""
+        taken = {*(item.item_id for item in answer), *self.vocabulary.items.decode(barred)}
+        more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken, only=ask.only)
+        return self._below(answer, more)
+
     def _order(self, batch: StateBatch, candidates: Candidates, mode: Mode) -> Scores:
         """[B, C] the score that orders the answer."""
         if self.ranker is None:
-            return fused(candidates)
+            return fused(candidates.scores)
         features = self.space.compute(batch, candidates.items, candidates.scores, self.items)
-        scores = self.ranker(ranker_input(batch, candidates.items, features, self.items))
-        chosen = {"hybrid": scores.final, "ranker": scores.deep, "collaborative": scores.collaborative}[mode]
-        out: Scores = chosen.float().numpy()
-        return out
+        return self.ranker.score(ranker_input(batch, candidates.items, features, self.items), mode)
 
-    def _allowed(self, categories: Collection[str] | None) -> Mask:
-        """[n_items]"""
-        allowed = np.ones(len(self.vocabulary.items), dtype=bool)
-        if categories is not None:
-            codes = self.vocabulary.fields[CATEGORY].encode(list(categories))
-            allowed = np.isin(self.items.code(CATEGORY), codes[codes > 0])
-        allowed[0] = False
-        return allowed
+    def _limits(self, asks: Sequence[Ask], batch: StateBatch) -> Limits:
+        bought = self.target == PURCHASE
+        barred = [
+            self._sorted_ids({*ask.exclude, *ask.items, *(ask.state.had(bought=bought) if ask.novel_only else ())})
+            for ask in asks
+        ]
+        if any(ask.rest for ask in asks):
+            rests = resting(batch, self.items)
+            barred = [
+                np.union1d(out, asleep) if ask.rest else out
+                for ask, out, asleep in zip(asks, barred, rests, strict=True)
+            ]
+        return Limits(barred, [self._allowed(ask.categories) for ask in asks])
 
-    def _excluded(self, barred: Sequence[Collection[str]]) -> Mask | None:
-        """[B, n_items], None if nothing is."""
-        if not any(barred):
+    def _allowed(self, categories: Collection[str] | None) -> Ints | None:
+        """Sorted ids of the categories' items; None: all items."""
+        if categories is None:
             return None
-        excluded = np.zeros((len(barred), len(self.vocabulary.items)), dtype=bool)
-        for row, out in enumerate(barred):
-            excluded[row, self.vocabulary.items.encode(list(out))] = True
-        return excluded
+        codes = self.vocabulary.fields[CATEGORY].encode(list(categories))
+        parts = [self.items.of_category(code) for code in np.unique(codes[codes > 0]).tolist()]
+        return np.sort(np.concatenate([_NO_IDS, *parts]))
+
+    def _sorted_ids(self, items: Collection[str]) -> Ints:
+        """The known ones' inside ids."""
+        ids = np.unique(self.vocabulary.items.encode(list(items)))
+        return ids[ids > 0]
 
     @staticmethod
     def _below(answer: list[Recommendation], more: list[Recommendation]) -> list[Recommendation]:
@@ -254,10 +293,10 @@ class Recommender:
         return [replace(item, score=item.score + shift) for item in more]
 
 
-def fused(candidates: Candidates) -> Scores:
-    """[B, C] reciprocal rank fusion (Cormack et al., 2009) of the sources: what orders without a trained ranker."""
-    total = np.zeros(candidates.items.shape, dtype=np.float32)
-    for score in candidates.scores.values():
+def fused(scores: Mapping[str, Scores]) -> Scores:
+    """[B, C] reciprocal rank fusion (Cormack et al., 2009) of several scores [B, C]: what orders without a ranker."""
+    total = np.zeros(next(iter(scores.values())).shape, dtype=np.float32)
+    for score in scores.values():
         order = np.argsort(-score, axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.broadcast_to(np.arange(score.shape[1]), score.shape), axis=1)
@@ -265,11 +304,18 @@ def fused(candidates: Candidates) -> Scores:
     return total
 
 
-def _best(scores: Scores, k: int) -> tuple[npt.NDArray[Any], Scores]:
-    """Columns [B, k'] and scores of the best k of [B, C]; equal scores in the order of the candidates."""
-    at = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return at, np.take_along_axis(scores, at, axis=1)
+def _with_score(candidates: Candidates) -> dict[str, Mask]:
+    """Per source [B, C] what it would propose, if not among its best."""
+    return {name: np.isfinite(scores) for name, scores in candidates.scores.items()}
 
 
-def _nobody(vocabulary: Vocabulary) -> StateBatch:
-    return encode([UserState.empty("", 0.0)], vocabulary)
+def _padded(ids: Sequence[Ints | None]) -> Ints | None:
+    """[B, T] filled up with 0; None if there are none at all."""
+    width = max((len(some) for some in ids if some is not None), default=0)
+    if not width:
+        return None
+    out = np.zeros((len(ids), width), dtype=np.int32)
+    for row, some in enumerate(ids):
+        if some is not None:
+            out[row, : len(some)] = some
+    return out

@@ -44,6 +44,7 @@ OWN: Final = (
 OWN_ITEMS_COLUMN: Final = "own_items"
 SESSION_COLUMNS: Final = ("session_items", "session_types", "session_times")
 AFFINITY_COLUMNS: Final = ("categories", "category_shares")
+CYCLE_COLUMNS: Final = ("cycle_categories", "cycle_gap_days")
 TAKEN_COLUMNS: Final = ("seen_items", "bought_items")
 
 REQUEST_TIME: Final = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
@@ -55,6 +56,7 @@ STATE_COLUMNS: Final = (
     *OWN,
     *SESSION_COLUMNS,
     *AFFINITY_COLUMNS,
+    *CYCLE_COLUMNS,
     *TAKEN_COLUMNS,
     *PROFILE_COLUMNS,
     *REQUEST_TIME,
@@ -104,6 +106,9 @@ class UserState:
     session_times: Floats = field(default_factory=_no_floats)
     categories: tuple[str, ...] = ()
     category_shares: Floats = field(default_factory=_no_floats)
+    cycle_categories: tuple[str, ...] = ()
+    cycle_gap_days: Floats = field(default_factory=_no_floats)
+    """How long the user goes without each of these categories."""
     profile: tuple[str | None, ...] = (None,) * len(PROFILE_COLUMNS)
     seen_items: tuple[str, ...] = ()
     """Every item that the user had to do with, beyond the own items too."""
@@ -140,6 +145,7 @@ class UserState:
         session_types = _texts(row.get(SESSION_COLUMNS[1]))
         length = min(len(session_items), len(session_types))
         categories = _texts(row.get(AFFINITY_COLUMNS[0]))
+        cycles = _texts(row.get(CYCLE_COLUMNS[0]))
         state = cls(
             user_id=user_id,
             now=now,
@@ -151,6 +157,8 @@ class UserState:
             session_times=_floats(row.get(SESSION_COLUMNS[2]), length)[-SESSION_EVENTS:],
             categories=categories,
             category_shares=_floats(row.get(AFFINITY_COLUMNS[1]), len(categories)),
+            cycle_categories=cycles,
+            cycle_gap_days=_floats(row.get(CYCLE_COLUMNS[1]), len(cycles)),
             profile=tuple(_text(row.get(name)) for name in PROFILE_COLUMNS),
             seen_items=_texts(row.get(TAKEN_COLUMNS[0])),
             bought_items=_texts(row.get(TAKEN_COLUMNS[1])),

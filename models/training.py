@@ -164,7 +164,6 @@ class _ListBuilder:
         number = self.users.encode([state.user_id for state in snapshot.states]) - 1
         kept = [row for row in range(len(number)) if int(number[row]) in active]
         past = self.events.before(snapshot.cut)
-        seen = np.bincount(past.item, minlength=past.n_items) > 0
         table = ItemTable.pack(snapshot.items, self.vocabulary)
         had = _keys(past.user, past.item, past.n_items)
         happened = [_keys(f.user, f.item, f.n_items) for f in (future.of_kinds(kinds) for kinds in self.kinds)]
@@ -173,7 +172,7 @@ class _ListBuilder:
             rows = kept[start : start + _CHUNK]
             batch = encode([snapshot.states[row] for row in rows], self.vocabulary, self.space.others)
             rng = np.random.default_rng((self.config.fit.seed, int(snapshot.cut), start))
-            return self._chunk(batch, number[rows], table, seen, had, happened, rng)
+            return self._chunk(batch, number[rows], table, had, happened, rng)
 
         # numpy and torch let go of the interpreter while they select among all items, so two threads help.
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -186,12 +185,11 @@ class _ListBuilder:
         batch: StateBatch,
         user: Any,
         table: ItemTable,
-        seen: Any,
         had: Any,
         happened: list[Any],
         rng: np.random.Generator,
     ) -> Lists:
-        found = generate(self.sources, batch, self.config.candidates, allowed=seen)
+        found = generate(self.sources, batch, self.config.candidates)
         key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
         inside = found.items > 0
         labels = np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1)  # [B, C, H]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from models.batch import StateBatch
 from models.errors import NotFittedError
+from models.index import NOTHING, VectorIndex
 from models.interactions import Interactions
-from models.sources.base import NOTHING, Scores
+from models.sources.asked import ByVector
+from models.sources.base import Scores, Source
 from models.state import OWN
 
-_FILE = "als.npz"
+_CONFIG, _FACTORS, _INDEX = "als.json", "factors.npy", "index"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class AlsConfig:
     seed: int = 7
 
 
-class Als:
+class Als(Source):
     """Score of an item: its factors times the user's vector, which is solved from the state's own items."""
 
     name: ClassVar[str] = "als"
@@ -46,6 +49,7 @@ class Als:
         self.factors: Scores | None = None
         """[n_items, factors]"""
         self._gram: Scores | None = None
+        self._index: VectorIndex | None = None
 
     def fit(self, events: Interactions, now: float) -> Self:
         """Learns the item factors; the trained users are dropped."""
@@ -87,34 +91,34 @@ class Als:
             out[row] = np.linalg.solve(left, own.T @ np.maximum(confidence, 1.0))
         return out
 
-    def scores(self, batch: StateBatch) -> Scores:
-        """[B, n_items], `NOTHING` for a user without known items and for items without events."""
+    def ask(self, batch: StateBatch) -> ByVector:
+        """The users' vectors."""
         users = self.users(batch)
-        assert self.factors is not None
-        out: Scores = users @ self.factors.T
-        out += self._unseen
-        out[~users.any(axis=1)] = NOTHING
-        return out
+        assert self._index is not None
+        return ByVector(users, np.asarray(users.any(axis=1)), self._index)
+
+    @property
+    def is_whole(self) -> bool:
+        return self._index is None or self._index.is_whole
 
     def save(self, folder: Path) -> None:
-        """Writes the item factors."""
-        if self.factors is None:
+        """Writes the item factors and their index."""
+        if self.factors is None or self._index is None:
             raise NotFittedError("als: nothing to save before fit")
-        config = {name: np.array(value) for name, value in asdict(self.config).items() if name != "factors"}
-        np.savez(folder / _FILE, allow_pickle=False, factors=self.factors, **config)
+        np.save(folder / _FACTORS, self.factors)
+        self._index.save(folder / _INDEX)
+        (folder / _CONFIG).write_text(json.dumps(asdict(self.config)))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
-        with np.load(folder / _FILE, allow_pickle=False) as data:
-            config = {name: data[name].item() for name in data.files if name != "factors"}
-            source = cls(AlsConfig(factors=data["factors"].shape[1], **config))
-            source._set(data["factors"])
+        source = cls(AlsConfig(**json.loads((folder / _CONFIG).read_text())))
+        source._set(np.load(folder / _FACTORS, mmap_mode="r"), VectorIndex.load(folder / _INDEX))
         return source
 
-    def _set(self, factors: Scores) -> None:
+    def _set(self, factors: Scores, index: VectorIndex | None = None) -> None:
         self.factors = factors
         ridge = self.config.regularization * np.eye(factors.shape[1], dtype=np.float32)
         self._gram = factors.T @ factors + ridge
-        # Added to the scores: much faster than a boolean index over all items.
-        self._unseen = np.where(factors.any(axis=1), np.float32(0.0), NOTHING)
+        unseen = np.where(factors.any(axis=1), np.float32(0.0), NOTHING)
+        self._index = index or VectorIndex.build(factors, unseen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -12,11 +13,14 @@ from scipy import sparse
 
 from models.batch import StateBatch
 from models.errors import NotFittedError
+from models.index import NOTHING
 from models.interactions import Interactions
-from models.sources.base import NOTHING, Scores
+from models.sources.asked import OfFew
+from models.sources.base import Source
 from models.state import OWN
 
-_FILE = "neighbours.npz"
+_CONFIG = "neighbours.json"
+_PARTS = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class NeighboursConfig:
     """0: all cores."""
 
 
-class Neighbours:
+class Neighbours(Source):
     """Score of an item: sum over the user's own items of log-damped decayed weight times similarity."""
 
     name: ClassVar[str] = "neighbours"
@@ -55,36 +59,30 @@ class Neighbours:
         self.similarity.sort_indices()
         return self
 
-    def scores(self, batch: StateBatch) -> Scores:
-        """[B, n_items], `NOTHING` where no own item has the item as neighbour."""
+    def ask(self, batch: StateBatch) -> OfFew:
+        """The neighbours of the users' own items."""
         if self.similarity is None:
             raise NotFittedError("neighbours: call fit or load first")
         weight = np.log1p(np.nan_to_num(batch.own[:, OWN.index("own_decayed")])).astype(np.float32)
-        shape = (len(batch), self.similarity.shape[0])
-        query = sparse.csr_matrix((weight, (batch.own_row, batch.own_item)), shape=shape)
-        out: Scores = (query @ self.similarity).toarray()
-        out[out <= 0] = NOTHING
-        return out
+        bounds = np.searchsorted(batch.own_row, np.arange(len(batch) + 1))
+        query = sparse.csr_matrix((weight, batch.own_item, bounds), shape=(len(batch), self.similarity.shape[0]))
+        found = query @ self.similarity
+        found.data[found.data <= 0] = NOTHING
+        return OfFew(found.indptr, found.indices, found.data, self.similarity.shape[0])
 
     def save(self, folder: Path) -> None:
         """Writes the similarity matrix."""
         if self.similarity is None:
             raise NotFittedError("neighbours: nothing to save before fit")
-        matrix = self.similarity
-        np.savez(
-            folder / _FILE,
-            data=matrix.data,
-            indices=matrix.indices,
-            indptr=matrix.indptr,
-            config=np.array([str(value) for value in asdict(self.config).values()]),
-        )
+        for part in _PARTS:
+            np.save(folder / f"{part}.npy", getattr(self.similarity, part))
+        (folder / _CONFIG).write_text(json.dumps(asdict(self.config)))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
-        with np.load(folder / _FILE, allow_pickle=False) as data:
-            neighbours, half_life, threads = data["config"]
-            source = cls(NeighboursConfig(int(neighbours), float(half_life), int(threads)))
-            size = len(data["indptr"]) - 1
-            source.similarity = sparse.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=(size, size))
+        """Reads what `save` wrote. The matrix is mapped, so that several processes share it in memory."""
+        source = cls(NeighboursConfig(**json.loads((folder / _CONFIG).read_text())))
+        parts = tuple(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in _PARTS)
+        size = len(parts[2]) - 1
+        source.similarity = sparse.csr_matrix(parts, shape=(size, size), copy=False)
         return source

@@ -12,7 +12,8 @@ import numpy as np
 from models.batch import StateBatch
 from models.errors import NotFittedError
 from models.interactions import Interactions
-from models.sources.base import NOTHING, Scores
+from models.sources.asked import OfFew
+from models.sources.base import Source
 from models.state import OWN
 
 _FILE = "own.json"
@@ -26,7 +27,7 @@ class OwnConfig:
     """The state's column: `own_decayed` has a half-life of 90 days, `_fast` 14, `_slow` 365."""
 
 
-class Own:
+class Own(Source):
     """Score of an item: log of the decayed weight of the user's own events on it; all of it is in the state."""
 
     name: ClassVar[str] = "own"
@@ -40,15 +41,14 @@ class Own:
         self.n_items = events.n_items
         return self
 
-    def scores(self, batch: StateBatch) -> Scores:
-        """[B, n_items], `NOTHING` for what the user never touched."""
+    def ask(self, batch: StateBatch) -> OfFew:
+        """The users' own items."""
         if self.n_items is None:
             raise NotFittedError("own: call fit or load first")
-        out = np.full((len(batch), self.n_items), NOTHING, dtype=np.float32)
         weight = np.nan_to_num(batch.own[:, OWN.index(self.config.column)])
-        rows = weight > 0
-        out[batch.own_row[rows], batch.own_item[rows]] = np.log(weight[rows])
-        return out
+        kept = weight > 0
+        bounds = np.searchsorted(batch.own_row[kept], np.arange(len(batch) + 1))
+        return OfFew(bounds, batch.own_item[kept], np.log(weight[kept]).astype(np.float32), self.n_items)
 
     def save(self, folder: Path) -> None:
         """Writes the configuration."""

@@ -8,10 +8,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from models.batch import StateBatch
+from models.batch import Ints, StateBatch
 from models.errors import NotFittedError
+from models.index import NOTHING
 from models.interactions import Interactions
-from models.sources.base import NOTHING, Scores
+from models.sources.asked import ForAll
+from models.sources.base import Scores, Source
 
 _FILE = "popularity.npz"
 
@@ -24,7 +26,7 @@ class PopularityConfig:
     """Age at which an event counts half."""
 
 
-class Popularity:
+class Popularity(Source):
     """Score of an item: log of the decayed weight of all events on it, the same for every user."""
 
     name: ClassVar[str] = "popularity"
@@ -33,21 +35,23 @@ class Popularity:
         self.config = config
         self.item_scores: Scores | None = None
         """[n_items]"""
+        self._order: Ints | None = None
 
     def fit(self, events: Interactions, now: float) -> Self:
         """Counts decayed events per item."""
         decayed = events.decayed(now, self.config.half_life_days)
         total = np.bincount(events.item, weights=decayed, minlength=events.n_items)
         with np.errstate(divide="ignore"):
-            self.item_scores = np.log(total).astype(np.float32)
-        self.item_scores[0] = NOTHING
+            scores = np.log(total).astype(np.float32)
+        scores[0] = NOTHING
+        self._set(scores)
         return self
 
-    def scores(self, batch: StateBatch) -> Scores:
-        """[B, n_items] the same row for everybody."""
-        if self.item_scores is None:
+    def ask(self, batch: StateBatch) -> ForAll:
+        """The same list for everybody."""
+        if self.item_scores is None or self._order is None:
             raise NotFittedError("popularity: call fit or load first")
-        return np.broadcast_to(self.item_scores, (len(batch), len(self.item_scores)))
+        return ForAll(len(batch), self.item_scores, self._order)
 
     def save(self, folder: Path) -> None:
         """Writes the item scores."""
@@ -60,5 +64,10 @@ class Popularity:
         """Reads what `save` wrote."""
         with np.load(folder / _FILE, allow_pickle=False) as data:
             source = cls(PopularityConfig(float(data["half_life_days"])))
-            source.item_scores = data["item_scores"]
+            source._set(data["item_scores"])
         return source
+
+    def _set(self, scores: Scores) -> None:
+        self.item_scores = scores
+        known = np.flatnonzero(np.isfinite(scores))
+        self._order = known[np.argsort(-scores[known], kind="stable")].astype(np.int32)

@@ -23,13 +23,16 @@ from torch.utils.data import DataLoader, Dataset
 from feature_repo.schema import EVENT_TYPES, SESSION_EVENTS
 from models.batch import Array, StateBatch
 from models.errors import NotFittedError
+from models.index import NOTHING, VectorIndex
 from models.interactions import Interactions
+from models.onnx import Session, export
 from models.quiet import fit_quietly, precision
 from models.sources.als import Als, AlsConfig
-from models.sources.base import NOTHING, Scores
+from models.sources.asked import ByVector
+from models.sources.base import Scores, Source
 from models.state import DAY_S
 
-_WEIGHTS, _CONFIG = "sequence.pt", "sequence.json"
+_WEIGHTS, _CONFIG, _SERVED, _INDEX = "sequence.pt", "sequence.json", "encoder.onnx", "index"
 _GAP_BUCKETS = 16
 
 
@@ -69,6 +72,11 @@ class SequenceConfig:
     seed: int = 7
 
 
+def _causal() -> Tensor:
+    """[L, L] what a position must not see: the ones behind it."""
+    return torch.triu(torch.ones(SESSION_EVENTS, SESSION_EVENTS, dtype=torch.bool), 1)
+
+
 class Encoder(nn.Module):
     """Sessions [B, L] to vectors [B, L, dim]; each position sees itself and what came before."""
 
@@ -81,7 +89,8 @@ class Encoder(nn.Module):
         layer = nn.TransformerEncoderLayer(
             config.dim, config.heads, 2 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
         )
-        self.blocks = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(config.dim)
+        self.blocks = nn.TransformerEncoder(layer, config.layers, self.norm, enable_nested_tensor=False)
         self.drop = nn.Dropout(config.dropout)
         self.bias = nn.Embedding(n_items, 1)
         self.register_buffer("prior", torch.zeros(n_items))  # log popularity; follows every fit, is not learned
@@ -89,23 +98,38 @@ class Encoder(nn.Module):
         for table in (self.item, self.kind, self.gap, self.position):
             nn.init.normal_(table.weight, std=0.05)
         nn.init.zeros_(self.bias.weight)
-        length = SESSION_EVENTS
-        self.register_buffer("causal", torch.triu(torch.ones(length, length, dtype=torch.bool), 1), persistent=False)
+        self.register_buffer("causal", _causal(), persistent=False)
         self.causal: Tensor
 
     def forward(self, item: Tensor, kind: Tensor, gap: Tensor) -> Tensor:
         """item, kind, gap [B, L] -> [B, L, dim]."""
-        position = torch.arange(item.shape[1], device=item.device)
-        hidden = self.drop(self.item(item) + self.kind(kind) + self.gap(gap) + self.position(position))
+        return self.encode(self.item(item), item == 0, kind, gap)
+
+    def encode(self, vectors: Tensor, padded: Tensor, kind: Tensor, gap: Tensor) -> Tensor:
+        """The items' vectors [B, L, dim]; padded, kind, gap [B, L] -> [B, L, dim]."""
+        position = torch.arange(vectors.shape[1], device=vectors.device)
+        hidden = self.drop(vectors + self.kind(kind) + self.gap(gap) + self.position(position))
         # A padded key is hidden from all but itself: a row of nothing but padding must not become NaN.
-        hidden_keys = (item == 0)[:, None, :] | self.causal  # [B, L, L]
-        itself = torch.eye(item.shape[1], dtype=torch.bool, device=item.device)
+        hidden_keys = padded[:, None, :] | self.causal  # [B, L, L]
+        itself = torch.eye(vectors.shape[1], dtype=torch.bool, device=vectors.device)
         mask = (hidden_keys & ~itself).repeat_interleave(self.blocks.layers[0].self_attn.num_heads, 0)
         out: Tensor = self.blocks(hidden, mask=mask)
         return out
 
 
-class Sequence:
+class _Last(nn.Module):
+    """The encoder as it is served: the items' vectors come from outside, the last position goes out."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, vectors: Tensor, padded: Tensor, kind: Tensor, gap: Tensor) -> Tensor:
+        """[B, dim]"""
+        return self.encoder.encode(vectors, padded, kind, gap)[:, -1]
+
+
+class Sequence(Source):
     """Score of an item: its embedding times the encoder's last vector, plus its bias."""
 
     name: ClassVar[str] = "sequence"
@@ -117,6 +141,9 @@ class Sequence:
         """[n_items] items that had an event before the last fit"""
         self._fitted_until = -np.inf
         self._logger = logger
+        self._index: VectorIndex | None = None
+        self._served: Session | None = None
+        """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
 
     def fit(self, events: Interactions, now: float) -> Self:
         """Trains; called again with newer events, it goes on from where it was."""
@@ -154,6 +181,7 @@ class Sequence:
         self.encoder.cpu().eval()
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
+        self._index, self._served = self._new_index(), None
         return self
 
     def _checkpoints(self, now: float) -> list[Callback]:
@@ -193,40 +221,72 @@ class Sequence:
             self.encoder.item.weight[torch.from_numpy(new)] = torch.from_numpy(placed.astype(np.float32))
 
     @torch.inference_mode()
-    def scores(self, batch: StateBatch) -> Scores:
-        """[B, n_items], `NOTHING` for a user without session and for items without events."""
-        if self.encoder is None or self._seen is None:
+    def ask(self, batch: StateBatch) -> ByVector:
+        """The sessions' vectors."""
+        if self.encoder is None or self._index is None:
             raise NotFittedError("sequence: call fit or load first")
-        gap = gap_buckets(batch.session_time)
-        inputs = [
-            torch.from_numpy(np.asarray(a, dtype=np.int64)) for a in (batch.session_item, batch.session_type, gap)
-        ]
-        last = self.encoder(*inputs)[:, -1]  # [B, dim]
-        bias = self.encoder.bias.weight[:, 0] + self.encoder.prior
-        bias = bias + torch.from_numpy(np.where(self._seen, np.float32(0.0), NOTHING))
-        out: Scores = torch.addmm(bias, last, self.encoder.item.weight.T).numpy()
-        out[~batch.session_item.any(axis=1)] = NOTHING
-        return out
+        item = batch.session_item
+        given = {
+            "vectors": self._table()[item],
+            "padded": item == 0,
+            "kind": batch.session_type.astype(np.int64),
+            "gap": gap_buckets(batch.session_time),
+        }
+        if self._served:
+            [hidden] = self._served(**given)
+        else:
+            hidden = _Last(self.encoder)(**{name: torch.from_numpy(array) for name, array in given.items()}).numpy()
+        return ByVector(hidden, np.asarray(item.any(axis=1)), self._index)
+
+    def _table(self) -> Scores:
+        """[n_items, dim]"""
+        assert self.encoder is not None
+        table: Scores = self.encoder.item.weight.detach().numpy()
+        return table
+
+    def _new_index(self) -> VectorIndex:
+        assert self.encoder is not None
+        assert self._seen is not None
+        bias = (self.encoder.bias.weight[:, 0] + self.encoder.prior).detach().numpy()
+        bias = np.where(self._seen, bias, NOTHING).astype(np.float32)
+        bias[0] = NOTHING
+        # The encoder ends in a layer norm: its vectors are all about as long.
+        typical = float(self.encoder.norm.weight.detach().norm())
+        return VectorIndex.build(self._table(), bias, typical)
+
+    @property
+    def is_whole(self) -> bool:
+        return self._index is None or self._index.is_whole
 
     def save(self, folder: Path) -> None:
-        """Writes weights and configuration."""
-        if self.encoder is None or self._seen is None:
+        """Writes weights and configuration, and what is served: the encoder as ONNX, the index."""
+        if self.encoder is None or self._seen is None or self._index is None:
             raise NotFittedError("sequence: nothing to save before fit")
         state = {**self.encoder.state_dict(), "seen": torch.from_numpy(self._seen)}
         torch.save(state, folder / _WEIGHTS)
         (folder / _CONFIG).write_text(json.dumps({"until": self._fitted_until, **asdict(self.config)}))
+        flags = torch.zeros(2, SESSION_EVENTS, dtype=torch.bool)
+        codes = torch.zeros(2, SESSION_EVENTS, dtype=torch.int64)
+        vectors = torch.zeros(2, SESSION_EVENTS, self.config.dim)
+        example = {"vectors": vectors, "padded": flags, "kind": codes, "gap": codes}
+        dynamic = {name: {0: "users"} for name in example}
+        export(_Last(self.encoder).eval(), example, ["hidden"], folder / _SERVED, dynamic)
+        self._index.save(folder / _INDEX)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote. Tables are mapped, so that several processes share them in memory."""
         config = json.loads((folder / _CONFIG).read_text())
         until = config.pop("until")
         source = cls(SequenceConfig(**config))
-        state = torch.load(folder / _WEIGHTS, weights_only=True, map_location="cpu")
+        state = torch.load(folder / _WEIGHTS, weights_only=True, map_location="cpu", mmap=True)
         source._seen = state.pop("seen").numpy()
-        source.encoder = Encoder(len(source._seen), source.config).eval()
-        source.encoder.load_state_dict(state)
-        source._fitted_until = until
+        with torch.device("meta"):
+            encoder = Encoder(len(source._seen), source.config).eval()
+        encoder.causal = _causal()
+        encoder.load_state_dict(state, assign=True)
+        source.encoder, source._fitted_until = encoder, until
+        source._served, source._index = Session(folder / _SERVED), VectorIndex.load(folder / _INDEX)
         return source
 
 

@@ -9,6 +9,7 @@ from models.features import FeatureSpace
 from models.ids import IdMap
 from models.interactions import frame_of, interactions_of
 from models.items import ItemTable
+from models.sources.base import Limits
 from models.sources.own import Own
 from models.sources.popularity import Popularity
 from models.state import DAY_S, UserState
@@ -85,11 +86,10 @@ def test_candidates_are_the_union_without_repetition(world) -> None:
     events = interactions_of(frame_of(world.events, world.end), vocabulary)
     sources = {"own": Own().fit(events, world.end), "popularity": Popularity().fit(events, world.end)}
     batch = encode(world.states(world.end)[:5], vocabulary)
-    allowed = np.ones(len(vocabulary.items), dtype=bool)
-    allowed[[0, 1]] = False
-    excluded = np.zeros((5, len(vocabulary.items)), dtype=bool)
-    excluded[0, 2:30] = True
-    found = generate(sources, batch, CandidateConfig(own=4, new=3), allowed=allowed, excluded=excluded)
+    allowed = np.arange(2, len(vocabulary.items), dtype=np.int32)
+    none = np.empty(0, dtype=np.int32)
+    limits = Limits([np.arange(2, 30, dtype=np.int32), *[none] * 4], [allowed] * 5)
+    found = generate(sources, batch, CandidateConfig(own=4, new=3), limits)
     for row in range(5):
         ids = found.items[row][found.items[row] > 0].tolist()
         assert len(ids) == len(set(ids)) <= 7

@@ -90,14 +90,17 @@ def test_bundle_round_trip(trained: Recommender, world, tmp_path: Path) -> None:
     folder = save(trained, tmp_path / "b", metrics={"ndcg": 1}, **about)
     states = world.states(world.end)
     loaded = load(folder)
-    assert loaded.recommend(states, 10) == trained.recommend(states, 10)
+    # What is loaded runs on ONNX Runtime, what was trained on torch: the last digits may differ, the order does not.
+    for served, answer in zip(loaded.recommend(states, 10), trained.recommend(states, 10), strict=True):
+        assert [(item.item_id, item.sources) for item in served] == [(item.item_id, item.sources) for item in answer]
+        np.testing.assert_allclose([i.score for i in served], [i.score for i in answer], rtol=1e-4, atol=1e-4)
     assert loaded.popular(5) == trained.popular(5)
     content = manifest(folder)
     assert {name: content[name] for name in about} == about
     assert content["features"]
     assert {"ndcg", "seconds"} <= set(content["metrics"])
     save(loaded, folder)  # over itself
-    assert load(folder).recommend(states[:2], 3) == trained.recommend(states[:2], 3)
+    assert load(folder).recommend(states[:2], 3) == loaded.recommend(states[:2], 3)
 
 
 @pytest.mark.parametrize("harm", ["missing", "format", "garbled", "no ranker", "features"])
@@ -107,7 +110,7 @@ def test_a_broken_bundle_says_what_is_wrong(trained: Recommender, tmp_path: Path
         save(trained, folder)
     file = folder / MANIFEST
     if harm == "format":
-        file.write_text(file.read_text().replace('"format": 2', '"format": 99'))
+        file.write_text(file.read_text().replace('"format": 3', '"format": 99'))
     if harm == "garbled":
         file.write_text("{")
     if harm == "no ranker":

@@ -35,7 +35,8 @@ def test_saved_and_loaded_gives_the_same_scores(
     source = make_source().fit(known[1], world.end)
     source.save(tmp_path)
     loaded = type(source).load(tmp_path)
-    np.testing.assert_array_equal(loaded.scores(batch), source.scores(batch))
+    # Not to the last digit: what is loaded may run on another engine than what was trained.
+    np.testing.assert_allclose(loaded.scores(batch), source.scores(batch), rtol=1e-4, atol=1e-4)
     assert loaded.config == source.config  # type: ignore[attr-defined]
 
 

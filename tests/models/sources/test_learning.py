@@ -10,10 +10,11 @@ import pytest
 from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS, USER_ID
 from models.batch import encode
 from models.ids import IdMap
+from models.index import NOTHING
 from models.interactions import frame_of, interactions_of
 from models.metrics import ndcg
 from models.sources.als import Als
-from models.sources.base import NOTHING, Source, top_k
+from models.sources.base import Source, top_k
 from models.sources.neighbours import Neighbours
 from models.sources.popularity import Popularity
 from models.sources.sequence import Sequence

@@ -1,0 +1,84 @@
+"""Networks as they are served: exported to ONNX once, run by ONNX Runtime on one thread."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+Array = npt.NDArray[Any]
+
+
+def export(
+    network: nn.Module,
+    example: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    file: Path,
+    dynamic: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Writes a network as an ONNX file.
+
+    Args:
+        network: in evaluation mode.
+        example: its inputs by name, of any content, with at least 2 along every axis that may vary.
+        outputs: the names of its outputs.
+        file: where to.
+        dynamic: input -> axis -> the name of the length that may vary.
+    """
+    axes = {
+        name: dict.fromkeys(dynamic.get(name, {}), torch.export.Dim.DYNAMIC) or None  # type: ignore[attr-defined]
+        for name in example
+    }
+    chatter = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch._dynamo")]
+    levels = [logger.level for logger in chatter]
+    for logger in chatter:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                # Copies: of one tensor under two names the exporter makes one input.
+                kwargs={name: tensor.clone() for name, tensor in example.items()},
+                f=file,
+                input_names=list(example),
+                output_names=list(outputs),
+                dynamic_shapes=axes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        for logger, level in zip(chatter, levels, strict=True):
+            logger.setLevel(level)
+
+
+class Session:
+    """A network ready to run."""
+
+    def __init__(self, file: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        # A request is one user: threads within an operation cost more than they bring.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._inputs: dict[str, type[np.generic]] = {
+            given.name: _TYPES[given.type] for given in self._session.get_inputs()
+        }
+
+    def __call__(self, **given: Array) -> list[Array]:
+        """Inputs by name -> outputs in order."""
+        inputs = {name: np.ascontiguousarray(given[name], dtype=kind) for name, kind in self._inputs.items()}
+        out: list[Array] = self._session.run(None, inputs)
+        return out
+
+
+_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}

@@ -1,0 +1,104 @@
+"""The search finds what brute force finds, and looks at less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import index as module
+from models.index import NOTHING, VectorIndex
+
+NONE = np.empty(0, dtype=np.int32)
+
+
+def world(n_items: int = 30_000, dim: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors with long-tailed lengths, biases of which some say "not to be found", and queries."""
+    rng = np.random.default_rng(seed)
+    vectors = (rng.normal(size=(n_items, dim)) * rng.lognormal(-2, 1, (n_items, 1))).astype(np.float32)
+    bias = rng.normal(size=n_items).astype(np.float32)
+    bias[rng.random(n_items) < 0.1] = NOTHING
+    bias[0] = NOTHING
+    return vectors, bias, rng.normal(size=(5, dim)).astype(np.float32)
+
+
+def brute(vectors: np.ndarray, bias: np.ndarray, query: np.ndarray, k: int, barred: np.ndarray) -> list[int]:
+    scores = (vectors @ query + bias).astype(np.float64)
+    scores[barred] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [int(item) for item in best if np.isfinite(scores[item])]
+
+
+@pytest.mark.parametrize("typical", [0.5, 4.0, 40.0])
+def test_one_query_and_many_find_what_brute_force_finds(typical: float) -> None:
+    vectors, bias, queries = world()
+    index = VectorIndex.build(vectors, bias, typical)
+    barred = [np.sort(np.random.default_rng(n).permutation(len(bias))[:400]).astype(np.int32) for n in range(5)]
+    expected = [brute(vectors, bias, query, 40, out) for query, out in zip(queries, barred, strict=True)]
+    assert index.best(queries, 40, barred).tolist() == expected
+    for row in range(5):
+        assert index.best(queries[row : row + 1], 40, [barred[row]])[0].tolist() == expected[row]
+
+
+def test_the_exact_search_stops_where_nothing_better_can_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, bias, queries = world()
+    index = VectorIndex.build(vectors, np.where(np.isfinite(bias), np.float32(0), NOTHING))
+    looked: list[int] = []
+    scores = VectorIndex._scores
+
+    def counted(self: VectorIndex, query: np.ndarray, start: int, end: int, barred: np.ndarray) -> np.ndarray:
+        looked.append(end - start)
+        return scores(self, query, start, end, barred)
+
+    monkeypatch.setattr(VectorIndex, "_scores", counted)
+    index.best(queries[:1], 20, [NONE])
+    assert sum(looked) < len(index.ids) / 2
+
+
+def test_fewer_than_asked_are_padded_and_the_best_come_first() -> None:
+    index = VectorIndex.build(np.eye(4, dtype=np.float32), np.array([NOTHING, 0, 0, NOTHING], dtype=np.float32))
+    query = np.array([[9, 1, 2, 9]], dtype=np.float32)
+    assert index.best(query, 5, [NONE]).tolist() == [[2, 1, 0, 0, 0]]
+    assert index.best(query, 5, [np.array([2], dtype=np.int32)]).tolist() == [[1, 0, 0, 0, 0]]
+    assert index.of(query, np.array([[0, 1, 2, 3]], dtype=np.int32)).tolist() == [[NOTHING, 1, 2, NOTHING]]
+    assert index.dense(query).tolist() == [[NOTHING, 1, 2, NOTHING]]
+
+
+def test_nothing_to_find() -> None:
+    index = VectorIndex.build(np.zeros((3, 2), dtype=np.float32), np.full(3, NOTHING, dtype=np.float32))
+    query = np.ones((1, 2), dtype=np.float32)
+    assert index.best(query, 2, [NONE]).tolist() == [[0, 0]]
+    assert index.of(query, np.array([[1, 2]], dtype=np.int32)).tolist() == [[NOTHING, NOTHING]]
+
+
+def test_above_a_size_a_graph_finds_nearly_all_and_none_that_is_barred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "APPROXIMATE_ABOVE", 1_000)
+    vectors, bias, queries = world(5_000)
+    VectorIndex.build(vectors, bias).save(tmp_path / "index")
+    index = VectorIndex.load(tmp_path / "index")
+    assert index.graph is not None
+    barred = [np.sort(np.array(brute(vectors, bias, query, 10, NONE), dtype=np.int32)) for query in queries]
+    expected = [brute(vectors, bias, query, 50, out) for query, out in zip(queries, barred, strict=True)]
+    found = index.best(queries, 50, barred)
+    recall = np.mean([len(set(a) & set(b)) / 50 for a, b in zip(found.tolist(), expected, strict=True)])
+    assert recall >= 0.95
+    for row, out in zip(found, barred, strict=True):
+        assert not set(row.tolist()) & set(out.tolist())
+
+
+@pytest.mark.parametrize("harm", ["missing", "torn"])
+def test_without_its_graph_the_search_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    monkeypatch.setattr(module, "APPROXIMATE_ABOVE", 1_000)
+    vectors, bias, queries = world(3_000)
+    VectorIndex.build(vectors, bias).save(tmp_path / "index")
+    graph = tmp_path / "index" / "graph.faiss"
+    if harm == "missing":
+        graph.unlink()
+    else:
+        graph.write_bytes(graph.read_bytes()[:1_000])
+    index = VectorIndex.load(tmp_path / "index")
+    assert not index.is_whole
+    assert index.best(queries[:1], 10, [NONE])[0].tolist() == brute(vectors, bias, queries[0], 10, NONE)
