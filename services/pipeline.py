@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from models.explanation import Explanation
@@ -13,15 +14,14 @@ from models.state import UserState
 from services.champion import VARIANT, ChampionWatch, Served
 from services.clock import Clock
 from services.errors import NoModelError
+from services.explaining import explain_answer
 from services.ladder import MODEL_ERRORS, Ladder, Outcome
 from services.messages import (
     BatchAnswer,
     BatchRequest,
     CartRequest,
-    EventReason,
     ExplainAnswer,
     ExplainRequest,
-    FeatureReason,
     RankAnswer,
     RankedItem,
     RankRequest,
@@ -29,7 +29,6 @@ from services.messages import (
     RecommendedItem,
     RecommendRequest,
     SimilarRequest,
-    SourceReason,
     Step,
 )
 from services.metrics import FAILURES, stage
@@ -129,29 +128,7 @@ class RecommendPipeline:
         ask = Ask(state=_nameless(request.user_id, now), only=[request.item_id])
         outcome = await self._ladder.read(served, ask, now)
         found, step = await self._explained(served, outcome, request.item_id)
-        return ExplainAnswer(
-            item_id=request.item_id,
-            name=served.names.get(request.item_id, request.item_id),
-            item_known=request.item_id in served.names,
-            sources=[SourceReason(source=r.source, rank=r.rank, score=r.score) for r in found.sources],
-            because=[
-                EventReason(
-                    item_id=r.item_id,
-                    name=served.names.get(r.item_id, r.item_id),
-                    event_type=r.event_type,
-                    at=datetime.fromtimestamp(r.at, UTC),
-                    source=r.source,
-                    weight=r.weight,
-                )
-                for r in found.because
-            ],
-            features=[FeatureReason(feature=r.feature, value=r.value, effect=r.effect) for r in found.features],
-            request_id=outcome.request_id,
-            model_version=served.version,
-            variant=VARIANT,
-            served_by=step,
-            user_known=not outcome.state.is_unknown,
-        )
+        return explain_answer(served, replace(outcome, step=step), request.item_id, found)
 
     async def _explained(self, served: Served, outcome: Outcome, item: str) -> tuple[Explanation, Step]:
         try:
