@@ -9,11 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import numpy as np
@@ -166,7 +167,10 @@ class Running:
 
 
 @contextmanager
-def serving(shop: Shop, logs: Path, until: str = "/readyz") -> Iterator[Running]:
+def serving(
+    shop: Shop, logs: Path, until: str = "/readyz", more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Running]:
+    """The service as its own process; `more` are further environment variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -174,6 +178,7 @@ def serving(shop: Shop, logs: Path, until: str = "/readyz") -> Iterator[Running]
         "KAIROS_HOME": str(shop.settings.home),
         "BENTOML_HOME": str(shop.settings.bentoml_home),
         "KAIROS_CLOCK_START": NOW.isoformat(),
+        **more,
     }
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
     with logs.open("wb") as log:

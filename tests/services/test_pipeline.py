@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,25 @@ import pytest
 from models.recommender import Recommender
 from services.champion import ChampionWatch, Served
 from services.clock import Clock
-from services.errors import NoModelError
-from services.messages import RecommendAnswer, RecommendRequest, Step
+from services.errors import NoModelError, StoreAwayError
+from services.messages import (
+    BatchRequest,
+    CartRequest,
+    ExplainRequest,
+    ProfileAnswer,
+    ProfileRequest,
+    RankRequest,
+    RecommendAnswer,
+    RecommendRequest,
+    SimilarRequest,
+    Step,
+)
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
+from services.profiles import Profiles
+from services.ranking import RANK_WITHIN_S
 
-from .conftest import NOW, Shop
+from .conftest import NOW, Shop, broken_store
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +47,10 @@ async def pipeline(shop: Shop, served: Served) -> AsyncIterator[RecommendPipelin
     await online.close()
 
 
-def _pipeline(served: Served | None, online: OnlineFeatures) -> RecommendPipeline:
+def _pipeline(served: Served | None, online: OnlineFeatures, rank_within_s: float = RANK_WITHIN_S) -> RecommendPipeline:
     champions = ChampionWatch(Path("nowhere"))
     champions.current = served
-    return RecommendPipeline(champions, online, Clock(NOW))
+    return RecommendPipeline(champions, online, Clock(NOW), rank_within_s=rank_within_s)
 
 
 def _ids(answer: RecommendAnswer) -> list[str]:
@@ -98,14 +112,131 @@ async def test_the_ladder(served: Served, shop: Shop, tmp_path: Path) -> None:
     assert only_unknown.served_by is Step.POPULAR
 
 
-async def test_a_model_that_fails_is_made_up_for(served: Served, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("weights are not what they were")
+def _broken(*_: Any, **__: Any) -> None:
+    raise RuntimeError("weights are not what they were")
 
-    monkeypatch.setattr(Recommender, "recommend", broken)
+
+async def test_a_model_that_fails_is_made_up_for(served: Served, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = _pipeline(replace(served), OnlineFeatures(shop.settings))
+    kept = await pipeline.answer(RecommendRequest(user_id="u1", k=10))
+    monkeypatch.setattr(Recommender, "answer", _broken)
+    answer = await pipeline.answer(RecommendRequest(user_id="u2", k=5))
+    assert (answer.served_by, len(answer.items)) == (Step.POPULAR, 5)
+    answer = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
+    assert (answer.served_by, answer.items) == (Step.CACHED, kept.items[:5])
+
+
+async def test_a_model_that_is_slow_is_not_waited_for(served: Served, shop: Shop) -> None:
+    pipeline = _pipeline(served, OnlineFeatures(shop.settings), rank_within_s=1e-6)
     answer = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
     assert (answer.served_by, len(answer.items)) == (Step.POPULAR, 5)
+
+
+async def test_the_last_answer_is_filtered_and_filled_up(pipeline: RecommendPipeline, shop: Shop) -> None:
+    full = _ids(await pipeline.answer(RecommendRequest(user_id="u1", k=10)))
+    with broken_store(shop.settings):
+        plain = await pipeline.answer(RecommendRequest(user_id="u1", k=10))
+        assert (plain.served_by, _ids(plain)) == (Step.CACHED, full)
+        without = await pipeline.answer(RecommendRequest(user_id="u1", k=40, exclude=full[:3]))
+        assert without.served_by is Step.CACHED
+        assert not set(full[:3]) & set(_ids(without))
+        assert _ids(without)[:7] == full[3:]
+        assert len(set(_ids(without))) == 40
+        scores = [item.score for item in without.items]
+        assert scores == sorted(scores, reverse=True)
+        milk = await pipeline.answer(RecommendRequest(user_id="u1", k=5, categories=["milk"]))
+        assert {int(item[1:]) % 4 for item in _ids(milk)} == {1}
+        novel = await pipeline.answer(RecommendRequest(user_id="u1", k=40, novel_only=True))
+        assert not set(full[:3]) & set(_ids(novel))
+        with_cart = await pipeline.answer(RecommendRequest(user_id="u1", k=5, items=[full[0]]))
+        assert with_cart.served_by is Step.NO_FEATURES
+        assert full[0] not in _ids(with_cart)
+
+
+async def test_a_batch_is_answered_in_order(pipeline: RecommendPipeline) -> None:
+    requests = [RecommendRequest(user_id=f"u{n}", k=n + 1, items=["nothing"] * (n % 2)) for n in range(12)]
+    answers = (await pipeline.batch(BatchRequest(requests=requests))).answers
+    assert [len(answer.items) for answer in answers] == [request.k for request in requests]
+    assert [answer.unknown_items for answer in answers] == [request.items for request in requests]
+    alone = await pipeline.answer(requests[5])
+    assert _ids(answers[5]) == _ids(alone)
+
+
+async def test_similar_items_and_companions_of_a_cart(pipeline: RecommendPipeline) -> None:
+    similar = await pipeline.similar(SimilarRequest(item_id="i6", k=5))
+    assert (similar.served_by, similar.user_known, len(similar.items)) == (Step.FULL, False, 5)
+    assert "i6" not in _ids(similar)
+    assert "neighbours" in similar.items[0].sources
+    other = await pipeline.similar(SimilarRequest(item_id="i7", k=5))
+    assert _ids(other) != _ids(similar)
+    cart = await pipeline.cart(CartRequest(items=["i6", "i10", "no-such-item"], user_id="u1", k=5))
+    assert cart.user_known
+    assert cart.unknown_items == ["no-such-item"]
+    assert not {"i6", "i10"} & set(_ids(cart))
+    nobody_knows = await pipeline.similar(SimilarRequest(item_id="no-such-item", user_id="u1", k=5))
+    assert (nobody_knows.unknown_items, len(nobody_knows.items)) == (["no-such-item"], 5)
+
+
+async def test_rank_orders_all_that_was_given(pipeline: RecommendPipeline, shop: Shop) -> None:
+    given = ["no-such-item", *(f"i{n}" for n in range(48)), "i3", "neither"]
+    answer = await pipeline.rank(RankRequest(user_id="u1", items=given))
+    ids = [item.item_id for item in answer.items]
+    assert sorted(ids) == sorted(set(given))
+    assert ids[-2:] == ["no-such-item", "neither"] == answer.unknown_items
+    assert [item.score for item in answer.items[-2:]] == [None, None]
+    scores = [item.score or 0.0 for item in answer.items[:-2]]
+    assert scores == sorted(scores, reverse=True)
+    best = _ids(await pipeline.answer(RecommendRequest(user_id="u1", k=1)))
+    assert ids[0] == best[0]
+    nothing = await pipeline.rank(RankRequest(items=["neither"]))
+    assert [item.score for item in nothing.items] == [None]
+    with broken_store(shop.settings):
+        assert (await pipeline.rank(RankRequest(user_id="u1", items=given))).served_by is Step.NO_FEATURES
+
+
+async def test_rank_goes_on_without_the_model(pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recommender, "answer", _broken)
+    answer = await pipeline.rank(RankRequest(user_id="u1", items=["i47", "i1"]))
+    assert (answer.served_by, [item.item_id for item in answer.items]) == (Step.POPULAR, ["i1", "i47"])
+
+
+async def test_why(pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = await pipeline.explain(ExplainRequest(user_id="u1", item_id="i1"))
+    assert (answer.served_by, answer.item_known, answer.name) == (Step.FULL, True, "Item 1")
+    assert {"own", "popularity"} <= {reason.source for reason in answer.sources}
+    assert [reason.rank for reason in answer.sources] == sorted(reason.rank for reason in answer.sources)
+    assert 0 < len(answer.because) <= 10
+    assert all(reason.at <= NOW for reason in answer.because)
+    assert len({(reason.item_id, reason.source) for reason in answer.because}) == len(answer.because)
+    assert answer.features
+    unknown = await pipeline.explain(ExplainRequest(user_id="nobody", item_id="no-such-item"))
+    assert (unknown.item_known, unknown.sources, unknown.because, unknown.features) == (False, [], [], [])
+    monkeypatch.setattr(Recommender, "explain", _broken)
+    assert (await pipeline.explain(ExplainRequest(user_id="u1", item_id="i1"))).served_by is Step.POPULAR
+
+
+async def test_a_profile_tells_each_views_moment(served: Served, shop: Shop) -> None:
+    online = OnlineFeatures(shop.settings)
+    champions = ChampionWatch(Path("nowhere"))
+    profiles = Profiles(champions, online, Clock(NOW))
+    with pytest.raises(NoModelError):
+        await profiles.answer(ProfileRequest(user_id="u1"))
+    champions.current = served
+    await online.open()
+    answer = await profiles.answer(ProfileRequest(user_id="u1"))
+    views = {view.view: view for view in answer.views}
+    assert answer.user_known
+    assert {f"{view.view}:{name}" for view in answer.views for name in view.values} == set(served.features)
+    assert views["session"].at is not None
+    assert not views["session"].expired
+    assert views["session"].values["session_items"]
+    ProfileAnswer.model_validate_json(answer.model_dump_json())
+    assert not (await profiles.answer(ProfileRequest(user_id="nobody"))).user_known
+    later = Profiles(champions, online, Clock(NOW + timedelta(days=3_000)))
+    assert any(view.expired for view in (await later.answer(ProfileRequest(user_id="u1"))).views)
+    with broken_store(shop.settings), pytest.raises(StoreAwayError):
+        await profiles.answer(ProfileRequest(user_id="u1"))
+    await online.close()
 
 
 async def test_without_a_model_there_is_no_answer(shop: Shop) -> None:
