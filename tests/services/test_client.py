@@ -64,7 +64,7 @@ def test_an_error_has_its_code_and_field(client: KairosClient) -> None:
 def test_who_is_not_there_is_told_after_some_tries() -> None:
     waited: list[float] = []
     with KairosClient("http://127.0.0.1:9", retries=Retries(times=2), sleep=waited.append) as client:
-        with pytest.raises(KairosError, match="no answer from http://127.0.0.1:9") as refused:
+        with pytest.raises(KairosError, match="no answer from http") as refused:
             client.recommend("u1")
         assert (refused.value.status, refused.value.code) == (None, "unreachable")
     assert len(waited) == 2
@@ -122,7 +122,7 @@ def test_too_long_a_wait_is_an_error_at_once() -> None:
 
 def test_it_needs_no_framework() -> None:
     code = (
-        "import sys, services.client; print([m for m in ('bentoml', 'torch', 'feast', 'prefect') if m in sys.modules])"
+        "import sys, services.client; print({'bentoml', 'torch', 'feast', 'prefect'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
