@@ -18,6 +18,7 @@ from pydantic import (
     Strict,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 from feature_repo import schema as s
 
@@ -28,6 +29,13 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 def _whole(value: object) -> object:
     """JSON has one kind of number: 3.0 is the integer 3."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _no_number(value: object) -> object:
+    """A number says neither its unit nor its zone."""
+    if isinstance(value, int | float):
+        raise PydanticCustomError("datetime_type", "Input should be a valid datetime, as a string in ISO 8601")
+    return value
 
 
 WHOLE = BeforeValidator(_whole)
@@ -44,7 +52,7 @@ class Event(BaseModel):
     user_id: Id
     item_id: Id
     event_type: EventType
-    timestamp: Annotated[AwareDatetime, Strict()] | None = Field(
+    timestamp: Annotated[AwareDatetime, BeforeValidator(_no_number)] | None = Field(
         default=None, description="ISO 8601 with zone, from 1970 until now; the time of arrival if missing"
     )
     session_id: Id | None = None

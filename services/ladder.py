@@ -128,8 +128,8 @@ class Ladder:
 
 def _made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tuple[Step, list[Recommendation]]:
     """The user's last answer as far as it fits, filled up with popular items; else popular items alone."""
-    had = ask.state.had(bought=recommender.target == PURCHASE) if ask.novel_only else set()
-    barred = {*ask.exclude, *ask.items, *had}
+    had = {*ask.state.had(bought=recommender.target == PURCHASE), *(last.had if last else ())}
+    barred = {*ask.exclude, *ask.items, *(had if ask.novel_only else ())}
     items = fitting(last, replace(ask, exclude=barred), recommender) if last else []
     if not items:
         return Step.POPULAR, recommender.popular(ask.k, categories=ask.categories, exclude=barred, only=ask.only)

@@ -63,11 +63,10 @@ class LastAnswers:
 
 
 def fitting(last: LastAnswer, ask: Ask, recommender: Recommender) -> list[Recommendation]:
-    """What of a last answer this request allows, in its order."""
-    barred = {*ask.exclude, *ask.items, *(last.had if ask.novel_only else ())}
+    """What of a last answer this request's `exclude` and `categories` allow, in its order."""
     ids = [item.item_id for item in last.items]
     # The model's own filter tells too which items it no longer knows.
     allowed = {
-        item.item_id for item in recommender.popular(len(ids), categories=ask.categories, exclude=barred, only=ids)
+        item.item_id for item in recommender.popular(len(ids), categories=ask.categories, exclude=ask.exclude, only=ids)
     }
     return [item for item in last.items if item.item_id in allowed][: ask.k]

@@ -121,8 +121,6 @@ def test_too_long_a_wait_is_an_error_at_once() -> None:
 
 
 def test_it_needs_no_framework() -> None:
-    code = (
-        "import sys, services.client; print({'bentoml', 'torch', 'feast', 'prefect'} & set(sys.modules))"
-    )
+    code = "import sys, services.client; print({'bentoml', 'torch', 'feast', 'prefect'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

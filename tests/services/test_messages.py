@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from infra.settings import PROJECT_ROOT
 from services.endpoints import ENDPOINTS
 from services.failures import bad_input
-from services.messages import EventsRequest, FailureAnswer, Health, RecommendRequest
+from services.messages import Code, EventsRequest, FailureAnswer, Health, RecommendRequest
 
 
 @pytest.mark.parametrize("message", [*(m for e in ENDPOINTS for m in (e.request, e.answer)), FailureAnswer, Health])
@@ -53,8 +54,13 @@ def test_recommend_names_the_field(body: Any, field: str, says: str) -> None:
         ({"event_type": "browse"}, "event_type", "'impression', 'view'"),
         ({"timestamp": "yesterday"}, "timestamp", "datetime"),
         ({"timestamp": "2024-01-01T00:00:00"}, "timestamp", "timezone"),
+        ({"timestamp": 1_700_000_000}, "timestamp", "ISO 8601"),
+        ({"position": "3"}, "position", "integer"),
+        ({"position": True}, "position", "integer"),
+        ({"quantity": "2"}, "quantity", "number"),
         ({"price": -1}, "price", "greater than or equal to 0"),
-        ({"price": "NaN"}, "price", "finite"),
+        ({"price": float("nan")}, "price", "finite"),
+        ({"price": "NaN"}, "price", "number"),
         ({"colour": "red"}, "colour", "not a field"),
     ],
 )
@@ -80,6 +86,21 @@ def test_category_comes_from_the_filter_or_the_page() -> None:
     assert RecommendRequest.model_validate(on_page).allowed_categories == ["milk"]
     assert RecommendRequest.model_validate({**on_page, "categories": ["bread"]}).allowed_categories == ["bread"]
     assert RecommendRequest.model_validate({**on_page, "page": "home"}).allowed_categories is None
+
+
+def test_a_whole_number_may_have_a_point() -> None:
+    assert RecommendRequest.model_validate_json('{"user_id": "u", "k": 3.0}').k == 3
+
+
+def test_every_code_is_one_of_the_closed_list_and_documented() -> None:
+    listed = (PROJECT_ROOT / "docs" / "serving.md").read_text()
+    assert [code for code in Code if f"`{code}`" not in listed] == []
+    with pytest.raises(ValidationError) as refused:
+        EventsRequest.model_validate({"user_id": 7, "item_id": "", "event_type": "stare", "price": -1, "more": 1})
+    details: Any = refused.value.errors(include_context=False, include_input=False)
+    codes = {FailureAnswer.model_validate_json(bytes(bad_input([detail]).body)).error.code for detail in details}
+    wanted = {Code.WRONG_TYPE, Code.WRONG_LENGTH, Code.INVALID_VALUE, Code.OUT_OF_RANGE, Code.UNKNOWN_FIELD}
+    assert codes == wanted
 
 
 def test_ids_do_not_reach_error_texts() -> None:
