@@ -105,12 +105,11 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def curl_lines(url: str, user: str, items: Sequence[str]) -> list[str]:
-    """Commands to try the service with: ask, tell, ask again."""
-    ask = f"curl -s {url}/recommend -H 'Content-Type: application/json' -d " + shlex.quote(
-        f'{{"user_id": "{user}", "k": 5}}'
-    )
+def curl_lines(url: str, user: str, items: Sequence[str], *, with_key: bool = False) -> list[str]:
+    """Commands to try the service with: ask, tell, ask again; `with_key` where it asks for one."""
+    headers = "-H 'Content-Type: application/json'" + (' -H "Authorization: Bearer $KAIROS_KEY"' if with_key else "")
+    ask = f"curl -s {url}/v1/recommend {headers} -d " + shlex.quote(f'{{"user_id": "{user}", "k": 5}}')
     if not items:
         return [ask]
     event = f'{{"user_id": "{user}", "item_id": "{items[0]}", "event_type": "cart"}}'
-    return [ask, f"curl -s {url}/events -H 'Content-Type: application/json' -d {shlex.quote(event)}"]
+    return [ask, f"curl -s {url}/v1/events {headers} -d {shlex.quote(event)}"]
