@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    rank_within_s: float = Field(
+        default=0.25, gt=0, description="the longest that a request waits for the model before a lower rung answers"
+    )
     require_keys: bool = Field(default=False, description="refuse clients without a key even where no key exists yet")
     rate_limit: str | None = Field(
         default=None, description="requests per client, by key or else by address, as in 1000/second; unset: no limit"

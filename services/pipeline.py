@@ -33,7 +33,7 @@ from services.messages import (
 )
 from services.metrics import FAILURES, stage
 from services.online import OnlineFeatures
-from services.ranking import RANK_WITHIN_S, Ranking
+from services.ranking import Ranking
 from services.request_log import RequestSample
 
 log = logging.getLogger("bentoml.kairos.pipeline")
@@ -52,7 +52,7 @@ class RecommendPipeline:
         clock: Clock,
         requests: RequestSample | None = None,
         *,
-        rank_within_s: float = RANK_WITHIN_S,
+        rank_within_s: float,
     ) -> None:
         """
         Args:

@@ -10,16 +10,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-RANK_WITHIN_S = 0.25
-"""The longest that a request waits for the model, from when it gets in line."""
 RANK_MORE_S = 0.02
-"""And so much longer for every further request that is answered with it."""
+"""So much longer may it take for every further request that is answered together with the first."""
 
 
 class Ranking:
     """A few threads of its own: a model that hangs holds up no other work of the service."""
 
-    def __init__(self, within_s: float = RANK_WITHIN_S) -> None:
+    def __init__(self, within_s: float) -> None:
+        """
+        Args:
+            within_s: the longest that one request waits, from when it gets in line.
+        """
         self._within_s = within_s
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="rank")
 

@@ -41,7 +41,9 @@ class Runtime:
         self._log = EventLog(settings.event_log)
         self.intake = Intake(self._log, self.online, self.clock)
         self.requests = RequestSample(settings, lambda: self.intake.applied)
-        self.pipeline = RecommendPipeline(self.champions, self.online, self.clock, self.requests)
+        self.pipeline = RecommendPipeline(
+            self.champions, self.online, self.clock, self.requests, rank_within_s=settings.rank_within_s
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

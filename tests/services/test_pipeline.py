@@ -29,7 +29,6 @@ from services.messages import (
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
 from services.profiles import Profiles
-from services.ranking import RANK_WITHIN_S
 
 from .conftest import NOW, Shop, broken_store
 
@@ -47,7 +46,7 @@ async def pipeline(shop: Shop, served: Served) -> AsyncIterator[RecommendPipelin
     await online.close()
 
 
-def _pipeline(served: Served | None, online: OnlineFeatures, rank_within_s: float = RANK_WITHIN_S) -> RecommendPipeline:
+def _pipeline(served: Served | None, online: OnlineFeatures, rank_within_s: float = 10.0) -> RecommendPipeline:
     champions = ChampionWatch(Path("nowhere"))
     champions.current = served
     return RecommendPipeline(champions, online, Clock(NOW), rank_within_s=rank_within_s)

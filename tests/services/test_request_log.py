@@ -163,7 +163,7 @@ async def asked(config: Settings, served: Served, *users: str) -> list[Recommend
     champions = ChampionWatch(Path("nowhere"))
     champions.current = served
     requests = RequestSample(config, lambda: 0)
-    pipeline = RecommendPipeline(champions, online, Clock(NOW), requests)
+    pipeline = RecommendPipeline(champions, online, Clock(NOW), requests, rank_within_s=10.0)
     await online.open()
     answers = [await pipeline.answer(RecommendRequest(user_id=user)) for user in users]
     await requests.close()
