@@ -237,4 +237,5 @@ def test_it_waits_for_the_first_champion_and_applies_what_was_left(shop: Shop, t
         (tmp_path / "models").rename(models)
         fresh.settings.champion.write_text(pointer)
         _until(lambda: service.client.get("/readyz").is_success)
-        assert _ask(service.client)["served_by"] == "full"
+        # The first read of the features is a cold one, and may be too slow for a full answer.
+        _until(lambda: _ask(service.client)["served_by"] == "full")
