@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from pathlib import Path
-
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo import schema as s
 from feature_repo.event import to_arrow
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, EventLog, unread
 from feature_repo.lake import Lake
 
 
-def fresh_events(log: Path, lake: Lake) -> pa.Table:
+def fresh_events(log: EventLog, lake: Lake) -> pa.Table:
     """Events of the log that the lake does not hold, of the contract's schema.
 
     The log is read before the lake: an event that an ingest moves over meanwhile is in both, and counts once.
@@ -34,15 +31,7 @@ def fresh_events(log: Path, lake: Lake) -> pa.Table:
     return waiting.filter(pc.invert(pc.is_in(waiting[s.EVENT_ID], known[s.EVENT_ID].combine_chunks())))
 
 
-def _waiting(path: Path) -> pa.Table:
-    if not path.exists():
-        return s.EVENTS.empty_table()
-    tables = [s.EVENTS.empty_table()]
-    with closing(EventLog(path)) as log:
-        position = log.place(INGEST_CONSUMER).position
-        while True:
-            events, last = log.read(INGEST_CONSUMER, after=position)
-            if not events:
-                return pa.concat_tables(tables)
-            tables.append(to_arrow(events))
-            position = last
+def _waiting(log: EventLog) -> pa.Table:
+    pieces = unread(log, log.place(INGEST_CONSUMER).position)
+    tables = [to_arrow(event for _, event in events) for events in pieces]
+    return pa.concat_tables([s.EVENTS.empty_table(), *tables])

@@ -16,12 +16,13 @@ from feature_repo import schema as s
 from feature_repo.batch import Batch, batch_file
 from feature_repo.errors import UnknownFeatureError, UnknownValueError
 from feature_repo.event import Event
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, open_event_log, unread
 from feature_repo.feature import HOUR_OF_WEEK, MOMENT, Feature
 from feature_repo.features import discover
 from feature_repo.manifest import Manifest
 from feature_repo.snapshots import TABLES
 from feature_repo.store import Features
+from infra.settings import Settings
 
 NEWEST_EVENTS: Final = 5
 """How many of the events that went in are shown."""
@@ -257,25 +258,18 @@ def _since(
             },
         ).to_arrow_table()
         found = {row[s.EVENT_ID]: row for row in rows.to_pylist()}
-    for event in _log(config.event_log):
+    for event in _log(config):
         if event.timestamp and event.timestamp <= moment and _is_of(event, feature, entity):
             row = {name: getattr(event, name, None) for name in _SHOWN} | {s.TIMESTAMP: event.timestamp}
             found.setdefault(event.event_id, row)
     return sorted(found.values(), key=lambda row: (row[s.TIMESTAMP], row[s.EVENT_ID]))
 
 
-def _log(path: Path) -> Iterator[Event]:
+def _log(config: Settings) -> Iterator[Event]:
     """The events that the service took and no ingest has brought to the lake yet."""
-    if not path.exists():
-        return
-    with closing(EventLog(path)) as log:
-        position = log.place(INGEST_CONSUMER).position
-        while True:
-            events, last = log.read(INGEST_CONSUMER, after=position)
-            if not events:
-                return
-            yield from events
-            position = last
+    with closing(open_event_log(config)) as log:
+        for events in unread(log, log.place(INGEST_CONSUMER).position):
+            yield from (event for _, event in events)
 
 
 def _is_of(event: Event, feature: Feature, entity: str) -> bool:

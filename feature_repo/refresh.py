@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from feature_repo import refreshed
 from feature_repo.engines.duckdb import TIME, DuckDBEngine
 from feature_repo.errors import RegistryBehindError
+from feature_repo.event_log import open_event_log
 from feature_repo.feature import ITEM, MOMENT, TIME_OF_WEEK, Feature
 from feature_repo.features import discover
 from feature_repo.fresh_events import fresh_events
@@ -62,7 +63,7 @@ def refresh(features: Features, now: datetime, *, run: str = "", wait_s: float =
         EmptyLakeError: the lake holds no events.
         NotMaterializedError, RegistryBehindError: run `kairos features` first.
         FeaturesBusyError: another process writes item features.
-        OnlineStoreDownError: the online store cannot be reached.
+        OnlineStoreDownError, EventLogDownError: the online store or the event log cannot be reached.
         DiskFullError: there is no room. What is online is newer than the offline store then, until the next refresh.
     """
     began = time.perf_counter()
@@ -72,7 +73,8 @@ def refresh(features: Features, now: datetime, *, run: str = "", wait_s: float =
     with files.writing(wait_s):
         known = _comparable(files.newest(), features)
         moment = max(now.astimezone(UTC), known.moment) if known else now.astimezone(UTC)
-        fresh = fresh_events(features.settings.event_log, features.lake)
+        with closing(open_event_log(features.settings)) as log:
+            fresh = fresh_events(log, features.lake)
         computed = _compute(features, moment, fresh)
         changed = {
             feature: known.changed(feature.name, rows) if known and feature.entity is ITEM else rows

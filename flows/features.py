@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.evolution import refuse_to_break
 from feature_repo.lake import Lake
 from feature_repo.refresh import replacing
@@ -65,7 +65,7 @@ def refuse_breaking(config: Settings) -> None:
 
 def ingested_until(config: Settings) -> int:
     """Position of the event log up to which the lake has it."""
-    with closing(EventLog(config.event_log)) as log:
+    with closing(open_event_log(config)) as log:
         return log.place(INGEST_CONSUMER).position
 
 
@@ -75,7 +75,7 @@ def materialize_online(config: Settings, cuts: Timeline, log_position: int) -> N
     with replacing(features, cuts.newest):
         features.materialize(cuts.newest)
         StreamPath(features).take_in(cuts.newest)
-    with closing(EventLog(config.event_log)) as log:
+    with closing(open_event_log(config)) as log:
         log.rewind(FEATURES_CONSUMER, log_position)
 
 

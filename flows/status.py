@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from feature_repo.errors import EmptyLakeError
-from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.errors import EmptyLakeError, EventLogDownError, EventLogFullError
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
 from flows.evaluate import evaluation_path
 from infra.settings import Settings
@@ -24,6 +25,7 @@ def status(config: Settings) -> dict[str, dict[str, Any]]:
         "features": _features(config),
         "model": _model(config),
         "service": _service(config),
+        "event log": _events(config),
     }
 
 
@@ -65,12 +67,21 @@ def _service(config: Settings) -> dict[str, Any]:
         known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
     except httpx.HTTPError:
         known["state"] = "not running: run `kairos serve`"
-    if config.event_log.exists():
-        log = EventLog(config.event_log)
-        known["events not yet in the lake"] = log.waiting(INGEST_CONSUMER)
-        known["events not yet in the features"] = log.waiting(FEATURES_CONSUMER)
-        log.close()
     return known
+
+
+def _events(config: Settings) -> dict[str, Any]:
+    try:
+        with closing(open_event_log(config)) as log:
+            if not log.last():
+                return {"state": "no events yet"}
+            return {
+                "state": "ok",
+                "not yet in the lake": log.waiting(INGEST_CONSUMER),
+                "not yet in the features": log.waiting(FEATURES_CONSUMER),
+            }
+    except (EventLogDownError, EventLogFullError) as error:
+        return {"state": str(error)}
 
 
 def _age(path: Path) -> datetime:

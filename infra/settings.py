@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     training_cuts: int = Field(default=6, ge=1, description="how many cuts the ranker learns from")
     seed: int = 7
 
+    # Event log
+    event_log_mb: float = Field(default=4096, gt=0, description="the SQLite event log grows no larger than this")
+
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from datetime import datetime, timedelta
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from feature_repo import schema as s
+from feature_repo.errors import EventLogDownError, EventLogFullError
 from feature_repo.event import Event
 from feature_repo.event_log import FEATURES_CONSUMER, EventLog
 from services.clock import Clock
@@ -54,14 +54,14 @@ class Intake:
         try:
             with stage("append"):
                 new = await asyncio.to_thread(self._log.append, events)
-        except sqlite3.Error as error:
+        except (EventLogDownError, EventLogFullError) as error:
             FAILURES.labels("event_log").inc()
             log.error("the event log cannot be written: %s", error)
             raise NotDurableError("the events could not be made durable; send them again") from error
-        EVENTS.labels("accepted").inc(len(new))
-        EVENTS.labels("duplicate").inc(len(events) - len(new))
+        EVENTS.labels("accepted").inc(sum(new))
+        EVENTS.labels("duplicate").inc(len(events) - sum(new))
         updated = await self.catch_up()
-        return EventsAnswer(accepted=len(new), duplicates=len(events) - len(new), features_updated=updated)
+        return EventsAnswer(accepted=sum(new), duplicates=len(events) - sum(new), features_updated=updated)
 
     async def waiting(self) -> int:
         """Durable events that the features do not know yet."""
@@ -80,11 +80,10 @@ class Intake:
             while time.monotonic() < until:
                 place = await asyncio.to_thread(self._log.place, FEATURES_CONSUMER)
                 self.applied = place.position
-                events, position = await asyncio.to_thread(
-                    self._log.read, FEATURES_CONSUMER, BATCH, after=place.position
-                )
-                if not events:
+                read = await asyncio.to_thread(self._log.read, place.position, BATCH)
+                if not read:
                     return True
+                events, position = [event for _, event in read], read[-1][0]
                 try:
                     await self._apply(events)
                 except StoreDownError:
@@ -115,7 +114,7 @@ class Intake:
                 WAITING.set(waiting)
                 if waiting:
                     await self.catch_up()
-            except sqlite3.Error as error:
+            except (EventLogDownError, EventLogFullError) as error:
                 FAILURES.labels("event_log").inc()
                 log.error("the event log cannot be read: %s", error)
             await asyncio.sleep(LOOK_EVERY_S)

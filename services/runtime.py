@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from feature_repo.event_log import EventLog
+from feature_repo.event_log import open_event_log
 from infra.settings import Settings
 from services.champion import ChampionWatch
 from services.clock import Clock
@@ -38,7 +38,7 @@ class Runtime:
         self.items = ItemWatch(settings.packed, self.clock.now)
         self.champions = ChampionWatch(settings.champion, packed, self.items)
         self.refresh = ItemRefresh(settings, self.clock)
-        self._log = EventLog(settings.event_log)
+        self._log = open_event_log(settings)
         self.intake = Intake(self._log, self.online, self.clock)
         self.requests = RequestSample(settings, lambda: self.intake.applied)
         self.pipeline = RecommendPipeline(

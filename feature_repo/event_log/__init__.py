@@ -1,5 +1,7 @@
 """The durable log of arriving events."""
 
-from feature_repo.event_log.sqlite import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog, Place
+from feature_repo.event_log.base import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog, Place
+from feature_repo.event_log.choice import open_event_log
+from feature_repo.event_log.reading import unread
 
-__all__ = ["FEATURES_CONSUMER", "INGEST_CONSUMER", "EventLog", "Place"]
+__all__ = ["FEATURES_CONSUMER", "INGEST_CONSUMER", "EventLog", "Place", "open_event_log", "unread"]

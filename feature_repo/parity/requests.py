@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from feature_repo import schema as s
 from feature_repo.errors import NoRequestsError
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, EventLog, open_event_log, unread
 from feature_repo.feature import HOUR_OF_WEEK, USER, Feature
 from feature_repo.features import discover
 from feature_repo.lake import Lake
@@ -52,7 +52,7 @@ def check_requests(
     lake.prepare()
     with closing(RequestLog.of(settings)) as log:
         logged = list(log.newest(requests))
-    with closing(EventLog(settings.event_log)) as events:
+    with closing(open_event_log(settings)) as events:
         unsure = _Unsure(events, logged)
     report = ParityReport()
     with _scratch(settings) as scratch:
@@ -123,8 +123,7 @@ class _Unsure:
         self._ingested = log.place(INGEST_CONSUMER).position
         self._events: list[tuple[int, str, datetime]] = []
         position = min([self._ingested, *(request.applied for request in requests)])
-        while events := log.since(position):
-            position = events[-1][0]
+        for events in unread(log, position):
             telling = ((at, event) for at, event in events if event.event_type != s.IMPRESSION)
             self._events += [(at, event.user_id, event.timestamp) for at, event in telling if event.timestamp]
         self._of_user = defaultdict(list)

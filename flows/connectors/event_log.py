@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from feature_repo.event import to_arrow
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, open_event_log, unread
+from feature_repo.event_log.sqlite import SqliteEventLog
 from flows.connectors.base import Chunk, Connector
 from infra.settings import settings
 
@@ -16,26 +17,23 @@ class EventLogConnector(Connector):
     """What the log holds beyond the last mark.
 
     Args:
-        path: the log's file, by default the installation's own.
+        path: an SQLite log's file, by default the installation's own log.
     """
 
     name: ClassVar[str] = "event-log"
     may_be_empty: ClassVar[bool] = True
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self._log = EventLog(Path(path) if path else settings().event_log)
+        self._log = SqliteEventLog(Path(path)) if path else open_event_log(settings())
         self.source = "event log"
         self._start = self._log.place(INGEST_CONSUMER)
         self._read_to = self._start.position
 
     def chunks(self, chunk_rows: int) -> Iterator[Chunk]:
         first, self._read_to = 1, self._start.position
-        while True:
-            events, position = self._log.read(INGEST_CONSUMER, chunk_rows, after=self._read_to)
-            if not events:
-                return
-            self._read_to = position
-            yield Chunk(to_arrow(events), first_row=first)
+        for events in unread(self._log, self._read_to, chunk_rows):
+            self._read_to = events[-1][0]
+            yield Chunk(to_arrow(event for _, event in events), first_row=first)
             first += len(events)
 
     def committed(self) -> None:

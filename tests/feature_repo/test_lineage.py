@@ -14,7 +14,7 @@ from feature_repo import schema as s
 from feature_repo.batch import Batch, batch_file
 from feature_repo.errors import UnknownFeatureError, UnknownValueError
 from feature_repo.event import Event, to_arrow
-from feature_repo.event_log import EventLog
+from feature_repo.event_log import open_event_log
 from feature_repo.lineage import Computed, Online, lineage
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
@@ -117,7 +117,7 @@ def test_the_online_value_comes_from_the_snapshot_or_from_later_events(features:
     assert (before.value, before.from_snapshot, before.since) == (1, True, [])
 
     arrived = event("u", "b", NOW + DAY / 24)
-    with closing(EventLog(features.settings.event_log)) as log:
+    with closing(open_event_log(features.settings)) as log:
         log.append([arrived, event("other", "b", NOW)])
     StreamPath(features).apply([arrived], NOW + DAY / 24)
     after = online(features, PURCHASES, "u")
@@ -131,7 +131,7 @@ def test_a_user_known_to_the_stream_alone(features: Features) -> None:
     features.apply()
     features.materialize(NOW)
     arrived = event("new", "a", NOW)
-    with closing(EventLog(features.settings.event_log)) as log:
+    with closing(open_event_log(features.settings)) as log:
         log.append([arrived])
     StreamPath(features).apply([arrived], NOW)
     found = lineage(features, PURCHASES, "new")

@@ -20,7 +20,7 @@ from feature_repo import snapshots
 from feature_repo.engines.duckdb import DuckDBEngine
 from feature_repo.errors import NoRequestsError, ReplayTooLongError
 from feature_repo.event import Event
-from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, EventLog
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.feature import MOMENT
 from feature_repo.features import discover
 from feature_repo.parity.offline import PointInTime
@@ -222,7 +222,7 @@ def test_a_request_with_another_value_is_found(live: Features) -> None:
 
 
 def test_what_a_request_could_not_know_is_left_out(live: Features, fill: FillLake) -> None:
-    with closing(EventLog(live.settings.event_log)) as log:
+    with closing(open_event_log(live.settings)) as log:
         first = event("ann", "b", NOW, kind="view")
         log.append([first])
         StreamPath(live).apply([first], NOW)

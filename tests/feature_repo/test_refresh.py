@@ -10,7 +10,7 @@ import pytest
 
 from feature_repo.errors import FeaturesBusyError, NotMaterializedError, RegistryBehindError
 from feature_repo.event import Event
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, open_event_log
 from feature_repo.features.item_popularity import FEATURE as POPULARITY
 from feature_repo.packed import PackedItems
 from feature_repo.packed_files import PackedFiles
@@ -37,7 +37,7 @@ def shop(features: Features, fill: FillLake, catalogue: None) -> Features:
 
 
 def posted(features: Features, *events: Event) -> None:
-    with closing(EventLog(features.settings.event_log)) as log:
+    with closing(open_event_log(features.settings)) as log:
         log.append(events)
 
 
@@ -90,7 +90,7 @@ def test_an_event_in_the_log_and_in_the_lake_counts_once(shop: Features, fill: F
     done = refresh(shop, START + MINUTE)
     assert done.fresh == 0
     assert value(packed(shop), "a", "purchases_7d") == 2.0
-    with closing(EventLog(shop.settings.event_log)) as log:
+    with closing(open_event_log(shop.settings)) as log:
         log.mark(INGEST_CONSUMER, 1, since=log.place(INGEST_CONSUMER))
     assert refresh(shop, START + 2 * MINUTE).rows["item_popularity"] == 0
 

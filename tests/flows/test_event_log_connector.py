@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.event import Event
-from feature_repo.event_log import INGEST_CONSUMER, EventLog
+from feature_repo.event_log import INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
 from flows.connectors.event_log import EventLogConnector
 from flows.ingest import ingest
@@ -34,7 +34,7 @@ def run(config: Settings) -> int:
 
 
 def test_what_was_posted_reaches_the_lake_once(config: Settings) -> None:
-    log = EventLog(config.event_log)
+    log = open_event_log(config)
     log.append(events(3))
     assert run(config) == 3
     assert log.waiting(INGEST_CONSUMER) == 0
@@ -45,9 +45,9 @@ def test_what_was_posted_reaches_the_lake_once(config: Settings) -> None:
 
 
 def test_a_crash_before_the_mark_adds_nothing_twice(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    EventLog(config.event_log).append(events(3))
+    open_event_log(config).append(events(3))
     monkeypatch.setattr(EventLogConnector, "committed", lambda self: None)  # as if killed before it
     assert run(config) == 3
     monkeypatch.undo()
     assert run(config) == 0
-    assert EventLog(config.event_log).waiting(INGEST_CONSUMER) == 0
+    assert open_event_log(config).waiting(INGEST_CONSUMER) == 0

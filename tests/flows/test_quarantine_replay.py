@@ -18,7 +18,7 @@ import pytest
 
 from feature_repo.batch import Batch, batch_file
 from feature_repo.event import Event
-from feature_repo.event_log import EventLog
+from feature_repo.event_log.sqlite import SqliteEventLog
 from flows.connectors import connector
 from flows.errors import BatchRefusedError, FixedRowsError, UnknownBatchError
 from flows.ingest import IngestReport, ingest
@@ -199,7 +199,7 @@ def test_rows_of_the_items_table_are_replayed_too(settings: Settings, tmp_path: 
 
 
 def test_events_of_the_service_can_be_fixed_too(settings: Settings, tmp_path: Path) -> None:
-    log = EventLog(tmp_path / "log.db")
+    log = SqliteEventLog(tmp_path / "log.db")
     early = Event(event_id="e", user_id="u", item_id="early", event_type="view", timestamp=NOW + timedelta(minutes=9))
     rest = [
         Event(event_id=f"e{n}", user_id="u", item_id=f"i{n}", event_type="view", timestamp=NOW, context={"page": "x"})

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from feature_repo.event import Event
-from feature_repo.event_log import FEATURES_CONSUMER, EventLog
+from feature_repo.event_log import FEATURES_CONSUMER, EventLog, open_event_log
 from services.clock import Clock
 from services.intake import Intake
 from services.messages import EventsAnswer, EventsRequest
@@ -36,7 +36,7 @@ class Parts:
 @pytest.fixture
 async def parts(shop: Shop, tmp_path: Path) -> AsyncIterator[Parts]:
     copy = shop.copy(tmp_path / "home")
-    log, online = EventLog(copy.settings.event_log), OnlineFeatures(copy.settings)
+    log, online = open_event_log(copy.settings), OnlineFeatures(copy.settings)
     yield Parts(copy, log, online, Intake(log, online, Clock(NOW)))
     await online.close()
     log.close()
@@ -68,7 +68,7 @@ async def test_sending_again_changes_nothing(parts: Parts) -> None:
 
 async def test_the_time_of_arrival_is_kept(parts: Parts) -> None:
     await parts.intake.accept(_events("i6"))
-    [event], _ = parts.log.read("somebody else")
+    [(_, event)] = parts.log.read(0)
     assert event.timestamp is not None
     assert timedelta() <= event.timestamp - NOW < timedelta(minutes=1)
 

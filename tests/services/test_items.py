@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.event import Event
-from feature_repo.event_log import EventLog
+from feature_repo.event_log import open_event_log
 from feature_repo.packed import PackedItems
 from feature_repo.packed_files import PackedFiles
 from feature_repo.packed_source import pack
@@ -129,7 +129,7 @@ def test_a_damaged_table_is_counted_once_and_the_one_before_goes_on(table: Packe
 
 async def test_the_worker_refreshes_by_the_services_clock(shop: Shop, tmp_path: Path) -> None:
     home = shop.copy(tmp_path / "home").settings
-    with closing(EventLog(home.event_log)) as log:
+    with closing(open_event_log(home)) as log:
         log.append([Event(user_id="u1", item_id="i1", event_type="purchase", timestamp=NOW, price=1.0)])
     failed = REFRESHES.labels("failed")._value.get()
     work = asyncio.create_task(ItemRefresh(home, Clock(NOW)).keep_up())
