@@ -7,10 +7,10 @@ import logging
 import uuid
 from datetime import datetime
 
+from feature_repo.clock import Clock
 from models.recommender import Recommendation
 from models.state import UserState
 from services.champion import VARIANT, ChampionWatch, Served
-from services.clock import Clock
 from services.errors import NoModelError, StoreDownError
 from services.messages import RecommendAnswer, RecommendedItem, RecommendRequest, Step
 from services.metrics import ANSWERS, FAILURES, stage

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from feature_repo.clock import Clock
 from feature_repo.event import Event
 from feature_repo.event_log import FEATURES_CONSUMER, EventLog
-from services.clock import Clock
 from services.intake import Intake
 from services.messages import EventsAnswer, EventsRequest
 from services.online import REST_S, OnlineFeatures
