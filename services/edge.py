@@ -52,10 +52,17 @@ _WORDING = {
 }
 
 
-def failure(status: int, message: str | None = None) -> JSONResponse:
-    """An error that is not about a field."""
+def failure(status: int, message: str | None = None, *, retry_after_s: int | None = None) -> JSONResponse:
+    """An error that is not about a field.
+
+    Args:
+        retry_after_s: when it is worth trying again.
+    """
     code, usual = _STATUS.get(status, ("internal", "something went wrong here; it is in the service's log"))
-    return _response(status, Failure(code=code, field="body" if status == 413 else None, message=message or usual))
+    answer = _response(status, Failure(code=code, field="body" if status == 413 else None, message=message or usual))
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
 
 
 def bad_input(errors: Iterable[dict[str, Any]]) -> JSONResponse:
@@ -170,11 +177,15 @@ class _Reshape:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._status = 0
+        self._kept: dict[str, str] = {}
+        """Headers that the error keeps."""
         self._body = bytearray()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] >= 400:
             self._status = message["status"]
+            headers = Headers(raw=message["headers"])
+            self._kept = {name: headers[name] for name in ("Retry-After",) if name in headers}
         elif not self._status or message["type"] != "http.response.body":
             await self.safely(message)
         else:
@@ -194,7 +205,7 @@ class _Reshape:
         except ValueError:
             content = None
         if isinstance(content, dict) and isinstance(content.get("error"), dict):
-            return JSONResponse(content, status_code=self._status)
+            return JSONResponse(content, status_code=self._status, headers=self._kept)
         if isinstance(content, dict) and isinstance(content.get("detail"), list) and content["detail"]:
             return bad_input(content["detail"])
         return failure(self._status)

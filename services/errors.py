@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ServiceError(RuntimeError):
     """Base of what the service tells its client as "not available now"."""
+
+    status: ClassVar[int] = 503
+    retry_after_s: ClassVar[int | None] = None
+    """When it is worth trying again; None: nobody knows."""
 
 
 class NoModelError(ServiceError):
@@ -12,7 +18,23 @@ class NoModelError(ServiceError):
 
 
 class NotDurableError(ServiceError):
-    """The event log cannot be written; the client must send the events again."""
+    """The event log cannot be reached or written; the client must send the events again."""
+
+    retry_after_s = 1
+
+
+class LogFullError(ServiceError):
+    """The event log has no room; none of the events were taken."""
+
+    status = 429
+    retry_after_s = 30
+
+
+class ThrottledError(ServiceError):
+    """Too many events wait, for the log or for the features; none of these were taken."""
+
+    status = 429
+    retry_after_s = 2
 
 
 class StoreDownError(RuntimeError):

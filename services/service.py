@@ -53,7 +53,6 @@ async def _health() -> Health | None:
     service_class=EdgedService,
     description="Recommendations that know the last click.",
     labels={"project": "kairos"},
-    # One worker: a user's events must not be applied by two processes at once.
     workers=1,
     traffic={"timeout": REQUEST_WITHIN_S},
     metrics={"enabled": True, "duration": {"buckets": BUCKETS_S}},
@@ -89,7 +88,7 @@ class Kairos:
         try:
             return await self.runtime.pipeline.answer(request)
         except ServiceError as error:
-            return failure(503, str(error))
+            return failure(error.status, str(error), retry_after_s=error.retry_after_s)
 
     @bentoml.api(route="/events", output_spec=EventsAnswer)  # type: ignore[untyped-decorator]
     async def events(self, request: EventsRequest, /) -> EventsAnswer | JSONResponse:
@@ -97,7 +96,7 @@ class Kairos:
         try:
             return await self.runtime.intake.accept(request)
         except ServiceError as error:
-            return failure(503, str(error))
+            return failure(error.status, str(error), retry_after_s=error.retry_after_s)
 
     async def __is_ready__(self) -> bool:
         return self.runtime.is_ready
