@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ _WORDING = {
 }
 
 
-def failure(status: int, message: str | None = None, *, retry_after_s: int | None = None) -> JSONResponse:
+def failure(status: int, message: str | None = None, *, retry_after_s: float | None = None) -> JSONResponse:
     """An error that is not about a field.
 
     Args:
@@ -61,7 +62,7 @@ def failure(status: int, message: str | None = None, *, retry_after_s: int | Non
     code, usual = _STATUS.get(status, ("internal", "something went wrong here; it is in the service's log"))
     answer = _response(status, Failure(code=code, field="body" if status == 413 else None, message=message or usual))
     if retry_after_s is not None:
-        answer.headers["Retry-After"] = str(retry_after_s)
+        answer.headers["Retry-After"] = str(math.ceil(retry_after_s))
     return answer
 
 

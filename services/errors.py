@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from http import HTTPStatus
 
 
 class ServiceError(RuntimeError):
-    """Base of what the service tells its client as "not available now"."""
+    """Base of what the service tells its client."""
 
-    status: ClassVar[int] = 503
-    retry_after_s: ClassVar[int | None] = None
+    status: int = HTTPStatus.SERVICE_UNAVAILABLE
+    """The answer's HTTP status."""
+    retry_after_s: float | None = None
     """When it is worth trying again; None: nobody knows."""
 
 
@@ -20,21 +21,21 @@ class NoModelError(ServiceError):
 class NotDurableError(ServiceError):
     """The event log cannot be reached or written; the client must send the events again."""
 
-    retry_after_s = 1
+    retry_after_s = 1.0
 
 
 class LogFullError(ServiceError):
     """The event log has no room; none of the events were taken."""
 
-    status = 429
-    retry_after_s = 30
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_s = 30.0
 
 
 class ThrottledError(ServiceError):
     """Too many events wait, for the log or for the features; none of these were taken."""
 
-    status = 429
-    retry_after_s = 2
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_s = 2.0
 
 
 class StoreDownError(RuntimeError):

@@ -37,7 +37,7 @@ class Place:
     rewinds: int = 0
 
 
-class EventLog:
+class SqliteEventLog:
     """Append, read on, remember. Safe to use from several threads and processes."""
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class EventLog:
         self._db.execute("PRAGMA synchronous=FULL")  # an acknowledged event survives a power cut
         self._db.executescript(_TABLES)
 
-    def append(self, events: Sequence[Event]) -> list[Event]:
+    def append(self, events: Sequence[Event]) -> list[bool]:
         """Make events durable.
 
         Returns:
@@ -61,31 +61,31 @@ class EventLog:
             try:
                 for event in events:
                     row = (event.event_id, event.model_dump_json(exclude_none=True))
-                    if self._db.execute("INSERT OR IGNORE INTO events (event_id, body) VALUES (?, ?)", row).rowcount:
-                        new.append(event)
+                    new.append(bool(self._db.execute("INSERT OR IGNORE INTO events (event_id, body) VALUES (?, ?)", row).rowcount))
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
         return new
 
-    def read(self, consumer: str, limit: int = 10_000, *, after: int | None = None) -> tuple[list[Event], int]:
-        """The next events after a position, by default the consumer's mark, and the position of the last of them."""
-        with self._lock:
-            start = self._place(consumer).position if after is None else after
-            rows = self._db.execute(
-                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (start, limit)
-            ).fetchall()
-            last = rows[-1][0] if rows else start
-        return [Event.model_validate_json(body) for _, body in rows], last
-
-    def since(self, position: int, limit: int = 10_000) -> list[tuple[int, Event]]:
-        """The next events after a position, each with its own."""
+    def read(self, after: int, limit: int = 10_000) -> list[tuple[int, Event]]:
         with self._lock:
             rows = self._db.execute(
-                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
             ).fetchall()
         return [(at, Event.model_validate_json(body)) for at, body in rows]
+
+    def last(self) -> int:
+        with self._lock:
+            return self._db.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        import time
+        end = time.monotonic() + timeout_s
+        while self.last() <= after:
+            if time.monotonic() > end: return False
+            time.sleep(0.002)
+        return True
 
     def mark(self, consumer: str, position: int, *, since: Place) -> None:
         """Remember that the consumer is done up to `position`, having begun at the place `since`.

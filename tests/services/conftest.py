@@ -9,11 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import numpy as np
@@ -163,10 +164,22 @@ class Running:
     client: httpx.Client
     shop: Shop
     log: Callable[[], str]
+    process: subprocess.Popen[bytes]
+    """Leads a group in which the service's workers are, and what they start."""
+
+    def until_known(self) -> None:
+        """Wait for the applier, which is ready some seconds after the service."""
+        seen = {"user_id": "nobody", "item_id": "i1", "event_type": "impression"}
+        deadline = time.monotonic() + 60
+        while not self.client.post("/events", json=seen).json()["features_updated"]:
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
 
 
 @contextmanager
-def serving(shop: Shop, logs: Path, until: str = "/readyz") -> Iterator[Running]:
+def serving(
+    shop: Shop, logs: Path, until: str = "/readyz", variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -174,16 +187,22 @@ def serving(shop: Shop, logs: Path, until: str = "/readyz") -> Iterator[Running]
         "KAIROS_HOME": str(shop.settings.home),
         "BENTOML_HOME": str(shop.settings.bentoml_home),
         "KAIROS_CLOCK_START": NOW.isoformat(),
+        **variables,
     }
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
     with logs.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, *command],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             _wait_for(until, client, process, logs)
-            yield Running(client, shop, logs.read_text)
+            yield Running(client, shop, logs.read_text, process)
     finally:
         process.terminate()
         process.wait(30)
@@ -206,4 +225,5 @@ def _wait_for(path: str, client: httpx.Client, process: subprocess.Popen[bytes],
 def running(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
     with serving(shop.copy(folder / "home"), folder / "log") as service:
+        service.until_known()
         yield service
