@@ -80,6 +80,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     start = clock_start(config)
     if start:
         environment["KAIROS_CLOCK_START"] = start.isoformat()
+        environment.setdefault("KAIROS_CLOCK_BEGAN", datetime.now(UTC).isoformat())
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     url = f"http://{config.host}:{config.port}"

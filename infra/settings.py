@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -105,6 +106,14 @@ class Settings(BaseSettings):
         default=None,
         description="ISO 8601 with zone: the service's clock starts here and runs on from there, for data that are "
         "history; unset: the wall clock",
+    )
+    clock_began: AwareDatetime | None = Field(
+        default=None,
+        description="what the wall clock showed when the service's clock stood at its start; unset: when the first "
+        "process of the service began, and its children take it over",
+    )
+    max_events_waiting: int = Field(
+        default=200_000, ge=1, description="events are refused while the features lag behind by more than this"
     )
 
     @field_validator("rate_limit")
@@ -238,6 +247,16 @@ class Settings(BaseSettings):
         return self.home / "requests.db"
 
 
+def environment(config: Settings) -> dict[str, str]:
+    """The environment in which a child process has these settings; a Bento's code, no installed package, included."""
+    values = config.model_dump(mode="json", exclude_none=True)
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()
+    }
+    path = os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {f"KAIROS_{name.upper()}": text for name, text in texts.items()} | {"PYTHONPATH": path}
+
+
 def _profile_values() -> dict[str, Any]:
     name = os.environ.get("KAIROS_PROFILE", "local")
     file = PROFILES / f"{name}.toml"
@@ -280,6 +299,11 @@ def settings() -> Settings:
         raise SettingsError("; ".join(lines)) from error
     _check_connections(loaded)
     absolute = loaded.model_copy(update={"home": loaded.home.absolute(), "reports": loaded.reports.absolute()})
+    if loaded.clock_start and not loaded.clock_began:
+        # Told to the workers that this process will start, and to those that take their place.
+        began = datetime.now(UTC)
+        os.environ["KAIROS_CLOCK_BEGAN"] = began.isoformat()
+        absolute = absolute.model_copy(update={"clock_began": began})
     # BentoML knows its home from the environment alone, and reads it once.
     os.environ.setdefault("BENTOML_HOME", str(absolute.bentoml_home))
     return absolute

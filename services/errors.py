@@ -22,7 +22,23 @@ class NoModelError(ServiceError):
 
 
 class NotDurableError(ServiceError):
-    """The event log cannot be written; the client must send the events again."""
+    """The event log cannot be reached or written; the client must send the events again."""
+
+    retry_after_s = 1.0
+
+
+class LogFullError(ServiceError):
+    """The event log has no room; none of the events were taken."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_s = 30.0
+
+
+class ThrottledError(ServiceError):
+    """Too many events wait, for the log or for the features; none of these were taken."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_s = 2.0
 
 
 class StoreAwayError(ServiceError):

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-import duckdb
-from feast.errors import FeastError
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
-
-from feature_repo.errors import FeatureError, UnheldValueError
-from feature_repo.event import Event
 from feature_repo.online import OnlineRow
 from feature_repo.store import Features
-from feature_repo.stream import StreamPath
+from feature_repo.store_errors import STORE_ERRORS
 from infra.settings import Settings
 from services.errors import StoreDownError
 from services.metrics import EXPIRED, FAILURES, stage
@@ -29,26 +20,14 @@ log = logging.getLogger("bentoml.kairos.online")
 READ_WITHIN_S = 0.5
 REST_S = 1.0
 """After a failure no request waits for the store again before this."""
-STORE_ERRORS = (
-    FeatureError,
-    FeastError,
-    sqlite3.Error,
-    duckdb.Error,
-    RedisError,
-    SQLAlchemyError,
-    DecodeError,
-    OSError,
-)
-"""What a store that is down, damaged or half-written raises; a timeout is an OSError."""
 
 
 class OnlineFeatures:
-    """Reads users' rows and applies events. One per process, used on one event loop; opens the store when needed."""
+    """Reads users' rows. One per process, used on one event loop; opens the store when needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._features: Features | None = None
-        self._stream: StreamPath | None = None
         self._opening = asyncio.Lock()
         # Feast's SQLite store has no async read and needs a thread; Redis has one.
         self._reads_async = False
@@ -63,11 +42,8 @@ class OnlineFeatures:
         """Open the store ahead of the first request; if it is down, later requests try again."""
         try:
             await self._open()
-            await self.apply([], datetime.now(UTC))
         except STORE_ERRORS as error:
             self._failed(error)
-        except StoreDownError:
-            return
 
     async def close(self) -> None:
         if self._features:
@@ -99,26 +75,6 @@ class OnlineFeatures:
             EXPIRED.labels(view).inc()
         return row
 
-    async def apply(self, events: Sequence[Event], now: datetime) -> None:
-        """Update the features of the events' users. Not to be called again before it is done.
-
-        Raises:
-            StoreDownError: the store failed; applying the events again later is harmless.
-            UnheldValueError: an expression makes something of these events that no field can hold.
-        """
-        try:
-            with stage("apply"):
-                features = await self._open()
-                if self._stream is None:
-                    self._stream = await asyncio.to_thread(StreamPath, features)
-                await asyncio.to_thread(self._stream.apply, events, now)
-        except UnheldValueError:
-            raise
-        except STORE_ERRORS as error:
-            self._failed(error)
-            raise StoreDownError(str(error)) from error
-        self._failed_at = None
-
     async def _open(self) -> Features:
         async with self._opening:
             if self._features is None:
@@ -135,4 +91,4 @@ class OnlineFeatures:
         FAILURES.labels("online_store").inc()
         # A replaced SQLite file is seen by a new connection only. Redis' client connects anew by itself.
         if not self._reads_async and not isinstance(error, TimeoutError):
-            self._features = self._stream = None
+            self._features = None

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from feature_repo.clock import Clock
 from models.explanation import Explanation
 from models.recommender import Ask, Recommendation
 from models.state import UserState
 from services.champion import VARIANT, ChampionWatch, Served
-from services.clock import Clock
 from services.errors import NoModelError
 from services.explaining import explain_answer
 from services.ladder import MODEL_ERRORS, Ladder, Outcome

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feature_repo.clock import Clock
 from feature_repo.online import OnlineRow
 from models.state import UserState
 from services.champion import ChampionWatch
-from services.clock import Clock
 from services.errors import NoModelError, StoreAwayError, StoreDownError
 from services.messages import ProfileAnswer, ProfileRequest, ProfileView
 from services.online import OnlineFeatures

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 
-from infra.settings import PROJECT_ROOT, Settings
-from services.clock import Clock
+from feature_repo.clock import Clock
+from infra.settings import Settings, environment
 from services.metrics import REFRESHES
 
 log = logging.getLogger("bentoml.kairos.refresh")
@@ -71,14 +70,8 @@ class ItemRefresh:
         return answer
 
     async def _start(self) -> Process:
-        environment = os.environ | {
-            "KAIROS_HOME": str(self._settings.home),
-            # A Bento's code is no installed package.
-            "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "feature_repo.refresh_worker", stdin=PIPE, stdout=PIPE, env=environment
-        )
+        command = [sys.executable, "-m", "feature_repo.refresh_worker"]
+        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment(self._settings))
 
     async def _end(self) -> None:
         worker, self._worker = self._worker, None

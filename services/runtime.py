@@ -11,16 +11,19 @@ from typing import Any
 
 import torch
 
+from feature_repo.clock import Clock
 from feature_repo.event_log import open_event_log
 from infra.settings import Settings
+from services.applier import Applier
 from services.champion import ChampionWatch
-from services.clock import Clock
 from services.errors import StoreDownError
+from services.group_commit import GroupCommit
 from services.intake import Intake
 from services.items import ItemWatch
 from services.messages import Health
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
+from services.progress import Progress
 from services.refresh import ItemRefresh
 from services.request_log import RequestSample
 
@@ -33,13 +36,16 @@ class Runtime:
     """The parts of one service process; made on the event loop that it serves on."""
 
     def __init__(self, settings: Settings, packed: Callable[[], tuple[str, Path] | None] = lambda: None) -> None:
-        self.clock = Clock(settings.clock_start)
+        self.clock = Clock.of(settings)
         self.online = OnlineFeatures(settings)
         self.items = ItemWatch(settings.packed, self.clock.now)
         self.champions = ChampionWatch(settings.champion, packed, self.items)
         self.refresh = ItemRefresh(settings, self.clock)
         self._log = open_event_log(settings)
-        self.intake = Intake(self._log, self.online, self.clock)
+        self._commit = GroupCommit(self._log)
+        self._progress = Progress(self._log)
+        self.applier = Applier(settings, self.clock, self._progress.reached)
+        self.intake = Intake(self._commit, self._progress, self.clock, settings.max_events_waiting)
         self.requests = RequestSample(settings, lambda: self.intake.applied)
         self.pipeline = RecommendPipeline(
             self.champions, self.online, self.clock, self.requests, rank_within_s=settings.rank_within_s
@@ -47,15 +53,22 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Load the model, open the store, apply what a crash left unapplied; then keep up in the background."""
+        """Load the model and open the store; then keep up in the background, with what a crash left unapplied too."""
+        # It takes seconds to be ready, and nobody waits for it.
+        self._tasks = [self._background(self.applier.keep_up())]
         # One request is one user: threads within an operation cost more than they bring.
         torch.set_num_threads(1)
         await asyncio.to_thread(self.items.follow)
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()
-        await self.intake.catch_up()
-        work = (self.champions.watch(), self.intake.keep_up(), self.refresh.keep_up(), self.requests.write_on())
-        self._tasks = [self._background(part) for part in work]
+        work = (
+            self._commit.write_on(),
+            self._progress.watch(),
+            self.champions.watch(),
+            self.refresh.keep_up(),
+            self.requests.write_on(),
+        )
+        self._tasks += [self._background(part) for part in work]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -63,6 +76,7 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.requests.close()
         await self.online.close()
+        self._commit.close()
         self._log.close()
 
     @property

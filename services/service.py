@@ -87,7 +87,6 @@ async def _health() -> Health | None:
     service_class=EdgedService,
     description="Recommendations that know the last click.",
     labels={"project": "kairos"},
-    # One worker: a user's events must not be applied by two processes at once.
     workers=1,
     traffic={"timeout": REQUEST_WITHIN_S},
     metrics={"enabled": True, "duration": {"buckets": BUCKETS_S}},

@@ -59,7 +59,7 @@ class RowsSqliteOnlineStore(OnlineStore):
     # -- the interface of `base` ---------------------------------------------------------------------
 
     def write_rows(self, config: RepoConfig, batch: Sequence[tuple[FeatureView, Sequence[Row]]]) -> int:
-        with _usable(config), self._connection(config) as connection:
+        with self._transaction(config) as connection:
             connection.execute("BEGIN IMMEDIATE")
             return sum(_write(connection, config, view, rows) for view, rows in batch)
 
@@ -67,7 +67,7 @@ class RowsSqliteOnlineStore(OnlineStore):
         return await asyncio.to_thread(self.write_rows, config, batch)
 
     def read_rows(self, config: RepoConfig, wanted: Sequence[Wanted]) -> list[list[FoundRow]]:
-        with _usable(config), self._connection(config) as connection:
+        with self._transaction(config) as connection:
             connection.execute("BEGIN")  # all views as of one commit
             return [_read(connection, config, view, entities, features) for view, entities, features in wanted]
 
@@ -116,7 +116,7 @@ class RowsSqliteOnlineStore(OnlineStore):
         partial: bool,
     ) -> None:
         """A table for every view, a column for every feature; all of it or nothing."""
-        with _usable(config), self._connection(config) as connection:
+        with self._transaction(config) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for view in tables_to_delete:
                 connection.execute(f"DROP TABLE IF EXISTS {_table(config, view)}")
@@ -130,6 +130,24 @@ class RowsSqliteOnlineStore(OnlineStore):
 
     async def close(self) -> None:
         self._close()
+
+    @contextmanager
+    def _transaction(self, config: RepoConfig) -> Iterator[sqlite3.Connection]:
+        """This thread's connection; what is done on it is committed at the end, or undone."""
+        try:
+            with _usable(config), self._connection(config) as connection:
+                yield connection
+        except BaseException:
+            # A file that was replaced is seen by a new connection only.
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._local.connection = None
+            self._open.remove(connection)
+            connection.close()
 
     def _close(self) -> None:
         while self._open:

@@ -164,6 +164,16 @@ class Running:
     client: httpx.Client
     shop: Shop
     log: Callable[[], str]
+    process: subprocess.Popen[bytes]
+    """Leads a group in which the service's workers are, and what they start."""
+
+    def until_known(self) -> None:
+        """Wait for the applier, which is ready some seconds after the service."""
+        seen = {"user_id": "nobody", "item_id": "i1", "event_type": "impression"}
+        deadline = time.monotonic() + 60
+        while not self.client.post("/events", json=seen).json()["features_updated"]:
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -184,12 +194,17 @@ def serving(
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
     with logs.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, *command],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             _wait_for(until, client, process, logs)
-            yield Running(client, shop, logs.read_text)
+            yield Running(client, shop, logs.read_text, process)
     finally:
         process.terminate()
         process.wait(30)
@@ -212,4 +227,5 @@ def _wait_for(path: str, client: httpx.Client, process: subprocess.Popen[bytes],
 def running(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
     with serving(shop.copy(folder / "home"), folder / "log") as service:
+        service.until_known()
         yield service

@@ -1,24 +1,36 @@
-"""Events: durable before they are acknowledged, in the features before the answer, and made up for if that failed."""
+"""Events: durable before they are acknowledged, in the features soon after, and made up for if that failed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from feature_repo.applying import FeatureApplier
+from feature_repo.clock import Clock
+from feature_repo.errors import FeatureError
 from feature_repo.event import Event
 from feature_repo.event_log import FEATURES_CONSUMER, EventLog, open_event_log
-from services.clock import Clock
+from feature_repo.stream import StreamPath
+from services.errors import ThrottledError
+from services.group_commit import GroupCommit
 from services.intake import Intake
 from services.messages import EventsAnswer, EventsRequest
-from services.online import REST_S, OnlineFeatures
+from services.metrics import EVENTS
+from services.online import OnlineFeatures
+from services.progress import Progress
 
 from .conftest import NOW, Shop, broken_store
+
+MAX_WAITING = 10
 
 
 @dataclass
@@ -27,19 +39,60 @@ class Parts:
     log: EventLog
     online: OnlineFeatures
     intake: Intake
+    told: list[dict[str, Any]] = field(default_factory=list)
 
     async def session(self, user: str) -> list[str]:
         row = await self.online.row(user, ["session:session_items"], NOW, within_s=10)
         return list(row.values["session_items"] or [])
 
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        """The applier works, in a thread, as in its process."""
+        applier = FeatureApplier(self.shop.settings, self.told.append)
+        applier.open()
+        ended = threading.Event()
+
+        def work() -> None:
+            while not ended.is_set():
+                try:
+                    applier.step(0.01)
+                except FeatureError:
+                    ended.wait(0.05)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    async def until_applied(self) -> None:
+        async with asyncio.timeout(10):
+            while await self.intake.waiting():
+                await asyncio.sleep(0.02)
+
 
 @pytest.fixture
-async def parts(shop: Shop, tmp_path: Path) -> AsyncIterator[Parts]:
+async def parts(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Parts]:
+    # The answers tell what they find; how long they wait for it is no matter of a busy machine.
+    monkeypatch.setattr("services.intake.KNOWN_WITHIN_S", 5.0)
     copy = shop.copy(tmp_path / "home")
     log, online = open_event_log(copy.settings), OnlineFeatures(copy.settings)
-    yield Parts(copy, log, online, Intake(log, online, Clock(NOW)))
+    commit, progress = GroupCommit(log), Progress(log)
+    work = [asyncio.create_task(commit.write_on()), asyncio.create_task(progress.watch())]
+    yield Parts(copy, log, online, Intake(commit, progress, Clock(NOW), MAX_WAITING))
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
     await online.close()
+    commit.close()
     log.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.intake.KNOWN_WITHIN_S", 0.05)
 
 
 def _events(*items: str, user: str = "u1", at: datetime | None = None) -> EventsRequest:
@@ -52,20 +105,25 @@ def _events(*items: str, user: str = "u1", at: datetime | None = None) -> Events
 
 
 async def test_an_event_is_durable_and_known_at_once(parts: Parts) -> None:
-    answer = await parts.intake.accept(_events("i6", "i7"))
+    with parts.applying():
+        answer = await parts.intake.accept(_events("i6", "i7"))
     assert answer == EventsAnswer(accepted=2, duplicates=0, features_updated=True)
     assert (await parts.session("u1"))[-2:] == ["i6", "i7"]
     assert parts.log.waiting(FEATURES_CONSUMER) == 0
+    assert parts.intake.applied == parts.log.last()
+    assert sum(told.get("events", 0) for told in parts.told) == 2
 
 
 async def test_sending_again_changes_nothing(parts: Parts) -> None:
-    await parts.intake.accept(_events("i6"))
-    before = await parts.session("u1")
-    answer = await parts.intake.accept(_events("i6"))
+    with parts.applying():
+        await parts.intake.accept(_events("i6"))
+        before = await parts.session("u1")
+        answer = await parts.intake.accept(_events("i6"))
     assert answer == EventsAnswer(accepted=0, duplicates=1, features_updated=True)
     assert await parts.session("u1") == before
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_the_time_of_arrival_is_kept(parts: Parts) -> None:
     await parts.intake.accept(_events("i6"))
     [(_, event)] = parts.log.read(0)
@@ -74,7 +132,8 @@ async def test_the_time_of_arrival_is_kept(parts: Parts) -> None:
 
 
 async def test_many_at_once_lose_nothing(parts: Parts) -> None:
-    answers = await asyncio.gather(*(parts.intake.accept(_events(f"i{n}", user="new")) for n in range(20)))
+    with parts.applying():
+        answers = await asyncio.gather(*(parts.intake.accept(_events(f"i{n}", user="new")) for n in range(20)))
     assert all(answer.features_updated for answer in answers)
     assert sorted(await parts.session("new")) == sorted(f"i{n}" for n in range(20))
 
@@ -88,43 +147,54 @@ async def test_impossible_times_are_refused_by_name(parts: Parts, at: datetime |
     [error] = refused.value.errors()
     assert error["loc"] == (0, "timestamp")
     assert "expected a moment not later than" in error["msg"]
-    assert parts.log.waiting(FEATURES_CONSUMER) == 0
+    assert parts.log.last() == 0
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_clock_slightly_ahead_is_fine(parts: Parts) -> None:
     assert (await parts.intake.accept(_events("i6", at=datetime.now(UTC) + timedelta(minutes=4)))).accepted == 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_broken_store_is_made_up_for(parts: Parts) -> None:
-    with broken_store(parts.shop.settings):
-        answer = await parts.intake.accept(_events("i6"))
-        assert answer == EventsAnswer(accepted=1, duplicates=0, features_updated=False)
-        assert await parts.intake.waiting() == 1
-    await asyncio.sleep(REST_S)
-    keeping_up = asyncio.create_task(parts.intake.keep_up())
-    while await parts.intake.waiting():
-        await asyncio.sleep(0.05)
-    keeping_up.cancel()
+    with parts.applying():
+        with broken_store(parts.shop.settings):
+            answer = await parts.intake.accept(_events("i6"))
+            assert answer == EventsAnswer(accepted=1, duplicates=0, features_updated=False)
+            assert await parts.intake.waiting() == 1
+        await parts.until_applied()
     assert (await parts.session("u1"))[-1] == "i6"
 
 
-async def test_what_a_crash_left_is_applied_after_the_start(parts: Parts) -> None:
-    parts.log.append([event.at(NOW) for event in _events("i6").events])
-    assert await parts.intake.catch_up()
-    assert (await parts.session("u1"))[-1] == "i6"
+@pytest.mark.usefixtures("impatient")
+async def test_while_nothing_is_applied_events_are_taken_up_to_a_bound(parts: Parts) -> None:
+    for n in range(2):
+        answer = await parts.intake.accept(_events(*(f"i{n}-{i}" for i in range(MAX_WAITING))))
+        assert (answer.accepted, answer.features_updated) == (MAX_WAITING, False)
+    throttled = EVENTS.labels("throttled")._value.get()
+    with pytest.raises(ThrottledError) as refused:
+        await parts.intake.accept(_events("one", "too", "many"))
+    assert (refused.value.status, refused.value.retry_after_s) == (429, 2)
+    assert EVENTS.labels("throttled")._value.get() == throttled + 3
+    assert len(parts.log.read(0)) == 2 * MAX_WAITING
+    with parts.applying():
+        await parts.until_applied()
+        assert (await parts.intake.accept(_events("one", "too", "many"))).accepted == 3
 
 
 async def test_one_indigestible_event_does_not_hold_up_the_others(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply = OnlineFeatures.apply
+    apply = StreamPath.apply
 
-    async def picky(self: OnlineFeatures, events: Sequence[Event], now: datetime) -> None:
+    def picky(self: StreamPath, events: Sequence[Event], now: datetime) -> None:
         if any(event.item_id == "i7" for event in events):
             raise ValueError("out of bounds")
-        await apply(self, events, now)
+        apply(self, events, now)
 
-    monkeypatch.setattr(OnlineFeatures, "apply", picky)
-    await parts.intake.accept(_events("i6", "i7", "i8"))
-    assert (await parts.session("u1"))[-2:] == ["i6", "i8"]
+    monkeypatch.setattr(StreamPath, "apply", picky)
+    with parts.applying():
+        await parts.intake.accept(_events("i6", "i7", "i8", "i9"))
+    assert (await parts.session("u1"))[-3:] == ["i6", "i8", "i9"]
     assert await parts.intake.waiting() == 0
+    assert {"unappliable": "ValueError: out of bounds"} in parts.told

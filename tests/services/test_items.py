@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from feature_repo.clock import Clock
 from feature_repo.event import Event
 from feature_repo.event_log import open_event_log
 from feature_repo.packed import PackedItems
@@ -20,7 +21,6 @@ from feature_repo.packed_source import pack
 from feature_repo.store import Features
 from models import registry
 from services.champion import ChampionWatch
-from services.clock import Clock
 from services.items import ItemWatch
 from services.metrics import FAILURES, REFRESHES
 from services.refresh import ItemRefresh

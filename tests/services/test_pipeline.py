@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from feature_repo.clock import Clock
 from models.recommender import Recommender
 from services.champion import ChampionWatch, Served
-from services.clock import Clock
 from services.errors import NoModelError, StoreAwayError
 from services.messages import (
     BatchRequest,

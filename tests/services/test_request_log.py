@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import schema as s
+from feature_repo.clock import Clock
 from feature_repo.online import OnlineRow
 from feature_repo.parity.requests import check_requests
 from feature_repo.request_log import LoggedRequest, RequestLog
 from infra.settings import Settings
 from services.champion import ChampionWatch, Served
-from services.clock import Clock
 from services.messages import RecommendAnswer, RecommendRequest, Step
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline

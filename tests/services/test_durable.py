@@ -1,0 +1,51 @@
+"""What was acknowledged outlives the service, and what cannot be taken is refused whole; over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from .conftest import Shop, serving
+
+BATCH = 50
+
+
+def _batch(name: str) -> list[dict[str, Any]]:
+    return [
+        {"event_id": f"{name}-{n}", "user_id": "visitor", "item_id": f"i{n % 48}", "event_type": "view"}
+        for n in range(BATCH)
+    ]
+
+
+def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_much(shop: Shop, tmp_path: Path) -> None:
+    own = shop.copy(tmp_path / "home")
+    bound = {"KAIROS_MAX_EVENTS_WAITING": str(2 * BATCH)}
+    with serving(own, tmp_path / "first", more=bound) as service:
+        # Before its applier is ready, so that nothing is in the features when it is killed.
+        accepted = 0
+        for n in range(10):
+            answer = service.client.post("/events", json=_batch(f"batch {n}"))
+            if answer.status_code != 200:
+                break
+            accepted += answer.json()["accepted"]
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_requests")
+        assert answer.headers["Retry-After"] == "2"
+        os.killpg(service.process.pid, signal.SIGKILL)
+        service.process.wait(30)
+    assert accepted % BATCH == 0
+    assert accepted > 2 * BATCH
+
+    with serving(own, tmp_path / "second") as service:
+        # Those that were refused are new, the others are not.
+        again = [service.client.post("/events", json=_batch(f"batch {n}")).json() for n in range(10)]
+        assert sum(answer["duplicates"] for answer in again) == accepted
+        assert sum(answer["accepted"] for answer in again) == 10 * BATCH - accepted
+        service.until_known()
+        deadline = time.monotonic() + 20
+        while service.client.get("/healthz").json()["events_waiting"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert service.client.post("/recommend", json={"user_id": "visitor"}).json()["user_known"] is True
