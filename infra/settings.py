@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    features_within_ms: float = Field(
+        default=100, gt=0, description="the longest that a request waits for the online store; then it goes on without"
+    )
     request_log_share: float = Field(
         default=0.01, ge=0, le=1, description="share of the requests whose features are kept for the parity check"
     )
