@@ -8,14 +8,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from feature_repo.schema import CATEGORY, PURCHASE
 from models.batch import StateBatch, encode
 from models.candidates import CandidateConfig, Candidates, Mask, generate
 from models.features import FeatureSpace
-from models.items import ItemTable
+from models.items import ItemNames, ItemTable
 from models.ranker import Ranker, ranker_input
 from models.sources.base import NOTHING, Scores, Source, top_k
 from models.sources.popularity import Popularity
@@ -62,14 +61,13 @@ class Recommender:
         return FeatureSpace(tuple(self.sources), self.others)
 
     @property
-    def item_names(self) -> dict[str, str]:
+    def item_names(self) -> ItemNames:
         """item_id -> name, the id itself where there is none."""
-        names = self.items.names.tolist()
-        return {item: names[index] or item for index, item in enumerate(self.vocabulary.items.names, start=1)}
+        return ItemNames(self.vocabulary.items, self.items.names)
 
-    def with_item_table(self, items: pd.DataFrame) -> Recommender:
-        """The same model over newer item features; items that it was not trained with are skipped."""
-        return replace(self, items=ItemTable.pack(items, self.vocabulary))
+    def with_item_table(self, items: ItemTable) -> Recommender:
+        """The same model over newer item features, packed by its own vocabulary."""
+        return replace(self, items=items)
 
     def known(self, item_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Splits items into those that the model knows and those that it doesn't, in order."""

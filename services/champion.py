@@ -12,9 +12,10 @@ from pathlib import Path
 
 from models import bundle, registry
 from models.errors import BundleError
+from models.item_packer import ItemPacker
 from models.recommender import Recommender
 from models.state import UserState
-from services.items import ItemWatch
+from services.items import ItemWatch, columns_of
 from services.metrics import ITEMS_AGE, SWAPS, stage
 
 log = logging.getLogger("bentoml.kairos.champion")
@@ -34,12 +35,17 @@ class Served:
 
     tag: str
     recommender: Recommender
-    names: Mapping[str, str]
-    """item_id -> name"""
+    packer: ItemPacker
+    """Packs item tables for the model."""
     features: tuple[str, ...]
     """The bundle's own list, `view:feature`: what is read per user."""
     items_at: float | None
     """As of when the item table is, epoch seconds; None: nobody knows."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """item_id -> name"""
+        return self.recommender.item_names
 
     @property
     def version(self) -> str:
@@ -54,7 +60,8 @@ class Served:
         """
         recommender = bundle.load(folder)
         content = bundle.manifest(folder)
-        served = cls(tag, recommender, recommender.item_names, tuple(content["features"]), content.get("items_at"))
+        packer = ItemPacker(recommender.vocabulary)
+        served = cls(tag, recommender, packer, tuple(content["features"]), content.get("items_at"))
         best = recommender.popular(1)
         somebody = UserState.empty("smoke-test", 0.0).with_items([item.item_id for item in best])
         if not best or not all(recommender.recommend([UserState.empty("smoke-test", 0.0), somebody], 1)):
@@ -143,10 +150,11 @@ class ChampionWatch:
         if table is None or (served.items_at is not None and table.moment.timestamp() < served.items_at):
             return served
         with stage("pack_items"):
-            recommender = served.recommender.with_item_table(table.frame())
+            items = served.packer.pack(columns_of(table))
             # Computed here, or the first request would have to.
-            _ = recommender.items.static_features
-        return replace(served, recommender=recommender, names=recommender.item_names, items_at=table.moment.timestamp())
+            _ = items.static_features
+        recommender = served.recommender.with_item_table(items)
+        return replace(served, recommender=recommender, items_at=table.moment.timestamp())
 
     async def watch(self) -> None:
         """Follow the pointer and the item table until cancelled."""
