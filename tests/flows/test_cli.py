@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from flows.cli import app, pairs
 from infra.settings import Settings
 
-COMMANDS = ["demo", "ingest", "features", "train", "publish", "evaluate", "recommend", "serve", "status", "quarantine"]
+COMMANDS = [
+    "demo", "ingest", "features", "train", "publish", "rollback", "evaluate", "recommend", "serve", "status",
+    "quarantine",
+]  # fmt: skip
 
 
 def kairos(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
