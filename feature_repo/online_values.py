@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
-from feast.type_map import python_values_to_proto_values
+from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.types import Array, FeastType, Float64, String
 
 from feature_repo.errors import UnheldValueError
@@ -64,6 +64,12 @@ def python_value(value: Value) -> Any:
     return list(held.val) if kind.endswith("_list_val") else held
 
 
+def feast_value(value: Value) -> Any:
+    """What Feast's own online read makes of a value; of the types of Kairos' own features several times faster."""
+    decode = _DECODERS.get(value.WhichOneof("val"))
+    return feast_value_type_to_python_type(value) if decode is None else decode(value)
+
+
 def _encoded(name: str, values: Sequence[Any], kind: FeastType) -> list[Value]:
     fast = _ENCODERS.get(kind)
     try:
@@ -85,3 +91,11 @@ _ENCODERS: Final[dict[FeastType, Callable[[Any], Value]]] = {
     Array(Float64): lambda values: Value(double_list_val=DoubleList(val=values)),
 }
 """The types of Kairos' own features; others go Feast's way."""
+_DECODERS: Final[dict[str | None, Callable[[Value], Any]]] = {
+    None: lambda value: None,
+    "double_val": lambda value: value.double_val,
+    "int64_val": lambda value: value.int64_val,
+    "string_val": lambda value: value.string_val,
+    "double_list_val": lambda value: value.double_list_val.val[:],
+    "string_list_val": lambda value: value.string_list_val.val[:],
+}

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
@@ -107,27 +106,21 @@ class PackedItems:
             texts[:, column] = values[codes[:, column]]
         return self.numbers[rows], texts
 
-    def frame(self) -> pd.DataFrame:
-        """All items: `item_id`, the numbers, the texts as categoricals."""
-        columns: dict[str, Any] = {ITEM_ID: list(self.ids)}
-        columns |= {name: self.numbers[:-1, column] for column, name in enumerate(self.number_names)}
-        for column, name in enumerate(self.text_names):
-            columns[name] = pd.Categorical.from_codes(self.codes[:-1, column] - 1, list(self.values[column][1:]))  # type: ignore[arg-type]
-        return pd.DataFrame(columns)
-
     def at(self, now: datetime) -> PackedItems:
         """The table as it holds at `now`: values older than their view's ttl are unknown."""
         numbers, codes = self.numbers, self.codes
+        number, text = 0, 0  # where the view's columns begin
         for index, view in enumerate(self.views):
+            of_numbers, of_texts = slice(number, number + len(view.numbers)), slice(text, text + len(view.texts))
+            number, text = of_numbers.stop, of_texts.stop
             if view.ttl_us is None:
                 continue
-            expired = self.moments[:, index] < epoch_us(now) - view.ttl_us
-            if expired.any():
-                numbers, codes = numbers.copy(), codes.copy()
-                for name in view.numbers:
-                    numbers[expired, self.number_names.index(name)] = np.nan
-                for name in view.texts:
-                    codes[expired, self.text_names.index(name)] = 0
+            expired = np.flatnonzero(self.moments[:, index] < epoch_us(now) - view.ttl_us)
+            if len(expired):
+                if numbers is self.numbers:
+                    numbers, codes = numbers.copy(), codes.copy()
+                numbers[expired, of_numbers] = np.nan
+                codes[expired, of_texts] = 0
         return replace(self, numbers=numbers, codes=codes) if numbers is not self.numbers else self
 
     def changed(self, view: str, table: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -25,12 +25,13 @@ from feature_repo.disk import full_disk_named
 from feature_repo.errors import DamagedTableError
 from feature_repo.file_lock import file_lock
 from feature_repo.packed import PackedItems, PackedView
+from feature_repo.packed_strings import read_strings, write_strings
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEPT: Final = 3
 """Versions: one written a minute ago may be being read still."""
 ARRAYS: Final = ("numbers", "codes", "moments")
-_MANIFEST, _STRINGS = "manifest.json", "strings.json"
+_MANIFEST, _IDS = "manifest.json", "ids.jsonl"
 
 
 class PackedFiles:
@@ -39,6 +40,8 @@ class PackedFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pointer = folder / "current"
+        self._strings: dict[str, tuple[str | None, ...]] = {}
+        """Digest -> content of the files of strings that were read last. Most versions have those of the one before."""
 
     @property
     def current(self) -> str | None:
@@ -49,7 +52,7 @@ class PackedFiles:
             return None
 
     def load(self, version: str) -> PackedItems:
-        """Read a version into memory.
+        """Read a version into memory. Strings that the version loaded before had as well are the same objects.
 
         Raises:
             DamagedTableError: a file is missing, cut short or not what was written.
@@ -62,15 +65,22 @@ class PackedFiles:
             for name, digest in manifest["files"].items():
                 if _digest(folder / name) != digest:
                     raise DamagedTableError(f"{folder / name}: not what was written")
-            strings = json.loads((folder / _STRINGS).read_text())
+            views = tuple(_view(fields) for fields in manifest["views"])
+            names = [_IDS, *(_values_file(column) for column in range(sum(len(view.texts) for view in views)))]
+            digests = [manifest["files"][name] for name in names]
+            self._strings = {
+                digest: self._strings.get(digest) or read_strings(folder / name)
+                for name, digest in zip(names, digests, strict=True)
+            }
+            ids, *values = (self._strings[digest] for digest in digests)
             arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DamagedTableError(f"{folder}: {type(error).__name__}: {error}") from error
         return PackedItems(
             moment=datetime.fromisoformat(manifest["moment"]),
-            views=tuple(_view(fields) for fields in manifest["views"]),
-            ids=tuple(strings["ids"]),
-            values=tuple(map(tuple, strings["values"])),
+            views=views,
+            ids=cast("tuple[str, ...]", ids),
+            values=tuple(values),
             **arrays,
         )
 
@@ -131,8 +141,9 @@ def _write(items: PackedItems, folder: Path) -> str:
     """Returns the digest of all files."""
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", getattr(items, name), allow_pickle=False)
-    strings = {"ids": items.ids, "values": items.values}
-    (folder / _STRINGS).write_text(json.dumps(strings, ensure_ascii=False), encoding="utf-8")
+    write_strings(folder / _IDS, items.ids)
+    for column, values in enumerate(items.values):
+        write_strings(folder / _values_file(column), values)
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     manifest = {
         "format": FORMAT,
@@ -142,6 +153,10 @@ def _write(items: PackedItems, folder: Path) -> str:
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest))
     return hashlib.blake2b(json.dumps(manifest).encode(), digest_size=6).hexdigest()
+
+
+def _values_file(column: int) -> str:
+    return f"values-{column}.jsonl"
 
 
 def _view(fields: dict[str, Any]) -> PackedView:

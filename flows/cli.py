@@ -137,6 +137,18 @@ def publish(
 
 
 @app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option(help="Tag of an earlier champion; unset: the one before")] = None,
+) -> None:
+    """Put the champion before back into service; again, and it is the one before that."""
+    from flows.present import console
+    from models.registry import rollback as go_back
+
+    champion = go_back(settings().champion, to=to)
+    console.print(f"In service: {champion.tag}; {len(champion.before)} before it to go back to", soft_wrap=True)
+
+
+@app.command()
 def evaluate(tag: Annotated[str | None, typer.Argument(help="A published model; unset: the champion")] = None) -> None:
     """Rank for every user of the newest holdout and show the leaderboard."""
     from flows.evaluate import evaluate_flow

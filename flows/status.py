@@ -17,6 +17,9 @@ from flows.evaluate import evaluation_path
 from infra.settings import Settings
 from models import registry
 
+SHOWN = 3
+"""Earlier champions."""
+
 
 def status(config: Settings) -> dict[str, dict[str, Any]]:
     """Part -> what is known of it. Every part is there, with `state` saying what is missing."""
@@ -54,6 +57,7 @@ def _model(config: Settings) -> dict[str, Any]:
         return {"state": str(error)}
     evaluation = evaluation_path(config, champion.tag)
     known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
+    known |= {f"{n} before": f"{reign.tag}, since {reign.since}" for n, reign in enumerate(champion.before[:SHOWN], 1)}
     if evaluation.exists():
         hybrid = json.loads(evaluation.read_text())["hybrid"]
         known |= {f"NDCG@10, {page} items": round(hybrid[page]["ndcg@10"]["value"], 4) for page in ("all", "novel")}

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins whose pages may call the service from a browser, separated by commas"
     )
+    features_within_ms: float = Field(
+        default=100, gt=0, description="the longest that a request waits for the online store; then it goes on without"
+    )
     request_log_share: float = Field(
         default=0.01, ge=0, le=1, description="share of the requests whose features are kept for the parity check"
     )

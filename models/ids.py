@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 UNKNOWN = 0
+_LINE: Final = 5_000
+"""Names per line: a parser holds Python's lock until it is through, and in the service requests wait for it."""
 
 
 class IdMap:
     """Strings <-> the integers 1..n, in the order given. Unknown strings become `UNKNOWN`, never an error."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names: tuple[str, ...] = tuple(dict.fromkeys(names))
-        self._ids = {name: index for index, name in enumerate(self.names, start=1)}
+        self._ids: dict[str, int] = {}
+        # Name by name, because dict() of a million would hold Python's lock until it is through.
+        for name in names:
+            self._ids.setdefault(name, len(self._ids) + 1)
+        self.names: tuple[str, ...] = tuple(self._ids)
 
     def __len__(self) -> int:
         """Number of inside ids with the reserved 0: the number of rows that an embedding needs."""
@@ -45,10 +51,12 @@ class IdMap:
         return out
 
     def save(self, file: Path) -> None:
-        """Writes the names as a JSON list."""
-        file.write_text(json.dumps(self.names, ensure_ascii=False), encoding="utf-8")
+        """Writes the names as JSON lists, a line each."""
+        parts = (self.names[start : start + _LINE] for start in range(0, len(self.names), _LINE))
+        file.write_text("\n".join(json.dumps(part, ensure_ascii=False) for part in parts) or "[]", encoding="utf-8")
 
     @classmethod
     def load(cls, file: Path) -> IdMap:
-        """Reads what `save` wrote."""
-        return cls(json.loads(file.read_text(encoding="utf-8")))
+        """Reads what `save` wrote, and the one list that it wrote before there were lines."""
+        # Lines of bytes: those of text end at more than line feeds.
+        return cls(name for line in file.read_bytes().splitlines() for name in json.loads(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from feature_repo.schema import CATEGORY, ITEM_ID, NAME, PRICE, WINDOWS_DAYS
 from models.batch import Ints
 from models.errors import TableError
-from models.ids import IdMap
+from models.ids import UNKNOWN, IdMap
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 NUMBERS: Final = (
@@ -48,6 +49,20 @@ ITEM_COLUMNS: Final = (ITEM_ID, NAME, *ITEM_CATEGORICALS, *NUMBERS)
 
 
 @dataclass(frozen=True)
+class Texts:
+    """A text column by its distinct values."""
+
+    codes: Ints
+    """[rows] into `values`"""
+    values: Sequence[str | None] | npt.NDArray[np.str_]
+    """None or empty: unknown"""
+
+    def __getitem__(self, row: int) -> str:
+        """A row's text, empty where unknown."""
+        return str(self.values[self.codes[row]] or "")
+
+
+@dataclass(frozen=True)
 class ItemTable:
     """One row per inside item id, row 0 the unknown item."""
 
@@ -55,8 +70,8 @@ class ItemTable:
     """[n items, len(ITEM_CATEGORICALS)]"""
     numbers: npt.NDArray[np.float64]
     """[n items, len(NUMBERS)], NaN where unknown; times are epoch seconds"""
-    names: npt.NDArray[np.str_]
-    """[n items], empty where unknown"""
+    names: Texts
+    """[n items]"""
 
     @classmethod
     def pack(cls, frame: pd.DataFrame, vocabulary: Vocabulary) -> ItemTable:
@@ -80,11 +95,12 @@ class ItemTable:
         for column, name in enumerate(NUMBERS):
             if name in frame.columns:
                 numbers[ids, column] = pd.to_numeric(frame[name][rows], errors="coerce").to_numpy(np.float64)
-        names = np.full(size, "", dtype=object)
+        names = Texts(np.zeros(size, dtype=np.int32), [None])
         if NAME in frame.columns:
             values, at = _values(frame[NAME][rows])
-            names[ids] = np.array([text or "" for text in values], dtype=object)[at]
-        return cls(codes, numbers, names.astype(np.str_))
+            names = Texts(np.full(size, len(values) - 1, dtype=np.int32), values)
+            names.codes[ids] = at % len(values)
+        return cls(codes, numbers, names)
 
     def number(self, name: str) -> npt.NDArray[np.float64]:
         """[n items] one of `NUMBERS`."""
@@ -132,13 +148,38 @@ class ItemTable:
 
     def save(self, file: Path) -> None:
         """Writes an npz without pickle."""
-        np.savez(file, codes=self.codes, numbers=self.numbers, names=self.names)
+        values = np.array([value or "" for value in self.names.values], dtype=np.str_)
+        np.savez(file, codes=self.codes, numbers=self.numbers, name_codes=self.names.codes, name_values=values)
 
     @classmethod
     def load(cls, file: Path) -> ItemTable:
         """Reads what `save` wrote."""
         with np.load(file, allow_pickle=False) as data:
-            return cls(data["codes"], data["numbers"], data["names"])
+            if "names" in data:  # of a bundle that was trained before names were kept by their distinct values
+                names = Texts(np.arange(len(data["codes"]), dtype=np.int32), data["names"])
+            else:
+                names = Texts(data["name_codes"], data["name_values"])
+            return cls(data["codes"], data["numbers"], names)
+
+
+class ItemNames(Mapping[str, str]):
+    """item_id -> name, the id itself where there is none. Looked up one by one: a dict takes long to make."""
+
+    def __init__(self, ids: IdMap, names: Texts) -> None:
+        self._ids = ids
+        self._names = names
+
+    def __getitem__(self, item_id: str) -> str:
+        row = self._ids.get(item_id)
+        if row == UNKNOWN:
+            raise KeyError(item_id)
+        return self._names[row] or item_id
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids.names)
+
+    def __len__(self) -> int:
+        return len(self._ids.names)
 
 
 def field_values(frame: pd.DataFrame, name: str) -> IdMap:
@@ -150,9 +191,6 @@ def field_values(frame: pd.DataFrame, name: str) -> IdMap:
 
 
 def _values(column: pd.Series) -> tuple[list[str | None], npt.NDArray[np.intp]]:
-    """The column's distinct values as text, None at the end, and which of them each row has.
-
-    By value and not by row: the service packs a new table every minute, beside its requests.
-    """
+    """The column's distinct values as text, None at the end, and which of them each row has; -1 is the None."""
     at, values = pd.factorize(column)
     return [*map(str, values), None], np.asarray(at, dtype=np.intp)

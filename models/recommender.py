@@ -8,14 +8,13 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from feature_repo.schema import CATEGORY, PURCHASE
 from models.batch import Ints, StateBatch, encode
 from models.candidates import CandidateConfig, Candidates, Mask, generate, scores_of
 from models.explanation import Explanation, FeatureReason, events_for, features_of, sources_of
 from models.features import FeatureSpace
-from models.items import ItemTable
+from models.items import ItemNames, ItemTable
 from models.ranker import Mode, Ranker, ranker_input
 from models.resting import resting
 from models.sources.base import Limits, Scores, Source, is_among
@@ -88,14 +87,13 @@ class Recommender:
         return FeatureSpace(tuple(self.sources), self.others)
 
     @property
-    def item_names(self) -> dict[str, str]:
+    def item_names(self) -> ItemNames:
         """item_id -> name, the id itself where there is none."""
-        names = self.items.names.tolist()
-        return {item: names[index] or item for index, item in enumerate(self.vocabulary.items.names, start=1)}
+        return ItemNames(self.vocabulary.items, self.items.names)
 
-    def with_item_table(self, items: pd.DataFrame) -> Recommender:
-        """The same model over newer item features; items that it was not trained with are skipped."""
-        return replace(self, items=ItemTable.pack(items, self.vocabulary))
+    def with_item_table(self, items: ItemTable) -> Recommender:
+        """The same model over newer item features, packed by its own vocabulary."""
+        return replace(self, items=items)
 
     def known(self, item_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Splits items into those that the model knows and those that it doesn't, in order."""

@@ -1,36 +1,60 @@
 """Published bundles in BentoML's model store, and the champion pointer that names the one in service.
 
-The pointer is one small file, replaced whole: whoever reads it sees the old champion or the new one.
-Going back is the same act as going forward.
+The pointer is one small file, replaced whole: whoever reads it sees the old champion or the new one. It remembers the
+champions before, newest first, so that going back is the same act as going forward.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bentoml
 from bentoml.exceptions import NotFound
 
+from models.errors import BundleError
+
 MODEL_NAME = "kairos"
+KEPT: Final = 20
+"""Champions that the pointer remembers."""
+DIGESTS: Final = "digests.json"
+"""In a published bundle: what every other file of it must be."""
+
+_STORES_OWN: Final = "model.yaml"
+"""What BentoML writes beside the bundle's files."""
 
 
 class NoChampionError(RuntimeError):
     """No bundle is in service yet."""
 
 
+class NoEarlierChampionError(NoChampionError):
+    """There is no champion to go back to."""
+
+
 @dataclass(frozen=True)
-class Champion:
-    """Which bundle is in service, and since when (ISO 8601, UTC)."""
+class Reign:
+    """Which bundle was put into service, and when (ISO 8601, UTC)."""
 
     tag: str
     since: str
+
+
+@dataclass(frozen=True)
+class Champion(Reign):
+    """The bundle in service."""
+
+    before: tuple[Reign, ...] = ()
+    """The champions before it, newest first; those that were rolled back are left out."""
 
     @property
     def version(self) -> str:
@@ -44,8 +68,33 @@ def publish(bundle: Path, metadata: Mapping[str, Any]) -> str:
         The new model's tag, `kairos:VERSION`.
     """
     with bentoml.models.create(MODEL_NAME, metadata=dict(metadata)) as model:
-        shutil.copytree(bundle, model.path, dirs_exist_ok=True)
+        folder = Path(model.path)
+        # What a bundle that was published before has of the store and of us is made anew.
+        shutil.copytree(bundle, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DIGESTS, _STORES_OWN))
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _STORES_OWN)
+        digests = {str(file.relative_to(folder)): _digest(file) for file in files}
+        (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
     return str(model.tag)
+
+
+def check(folder: Path) -> None:
+    """See that a published bundle is what was published; one from before there were digests is taken as it is.
+
+    Raises:
+        BundleError: a file is missing or damaged; it names the file.
+    """
+    try:
+        digests = json.loads((folder / DIGESTS).read_text())
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise BundleError(f"{folder / DIGESTS}: damaged ({error}); publish again") from error
+    for name, digest in digests.items():
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{folder}: incomplete, {name} is missing; publish again")
+        if _digest(file) != digest:
+            raise BundleError(f"{file}: not what was published; publish again")
 
 
 def crown(pointer: Path, tag: str, *, now: datetime | None = None) -> Champion:
@@ -55,12 +104,36 @@ def crown(pointer: Path, tag: str, *, now: datetime | None = None) -> Champion:
         NoChampionError: the store holds no such model.
     """
     bundle_path(tag)
-    champion = Champion(tag, (now or datetime.now(UTC)).isoformat())
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    partial = pointer.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(champion)))
-    os.replace(partial, pointer)
-    return champion
+    with _alone(pointer):
+        try:
+            held = champion(pointer)
+        except (NoChampionError, ValueError, TypeError):  # the first one, or a pointer that somebody damaged
+            before: tuple[Reign, ...] = ()
+        else:
+            before = held.before if held.tag == tag else (Reign(held.tag, held.since), *held.before)
+        return _point(pointer, tag, before, now)
+
+
+def rollback(pointer: Path, *, to: str | None = None, now: datetime | None = None) -> Champion:
+    """Put an earlier champion back into service; again, and it is the one before that.
+
+    Args:
+        to: tag of which one; None: the one before.
+
+    Raises:
+        NoChampionError: none is in service, or the store does not hold the earlier one any more.
+        NoEarlierChampionError: none is known, or `to` is not among them.
+    """
+    with _alone(pointer):
+        held = champion(pointer)
+        known = [reign.tag for reign in held.before]
+        if not known:
+            raise NoEarlierChampionError(f"nothing to go back to: no champion is known from before {held.tag}")
+        if to is not None and to not in known:
+            raise NoEarlierChampionError(f"{to} was not champion before {held.tag}; those known are {', '.join(known)}")
+        at = known.index(to) if to else 0
+        bundle_path(known[at])
+        return _point(pointer, known[at], held.before[at + 1 :], now)
 
 
 def champion(pointer: Path) -> Champion:
@@ -68,13 +141,17 @@ def champion(pointer: Path) -> Champion:
 
     Raises:
         NoChampionError: none is.
+        ValueError, TypeError: the pointer is damaged.
     """
     try:
-        return Champion(**json.loads(pointer.read_text()))
+        content = json.loads(pointer.read_text())
     except FileNotFoundError as error:
         raise NoChampionError(
             "no model in service: run `kairos train` and `kairos publish`, or `kairos demo`"
         ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{pointer}: not a champion pointer")
+    return Champion(**{**content, "before": tuple(Reign(**reign) for reign in content.get("before", ()))})
 
 
 def bundle_path(tag: str) -> Path:
@@ -87,3 +164,25 @@ def bundle_path(tag: str) -> Path:
         return Path(bentoml.models.get(tag).path)
     except NotFound as error:
         raise NoChampionError(f"model {tag} is not in BentoML's store at {os.environ.get('BENTOML_HOME')}") from error
+
+
+def _point(pointer: Path, tag: str, before: tuple[Reign, ...], now: datetime | None) -> Champion:
+    named = Champion(tag, (now or datetime.now(UTC)).isoformat(), before[:KEPT])
+    partial = pointer.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(named)))
+    os.replace(partial, pointer)
+    return named
+
+
+@contextmanager
+def _alone(pointer: Path) -> Iterator[None]:
+    """One writer at a time: else of two champions that are crowned at once, one would be missing from the history."""
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    with pointer.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "blake2b").hexdigest()

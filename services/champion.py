@@ -6,24 +6,26 @@ import asyncio
 import logging
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import bundle, registry
-from models.errors import BundleError
+from models.item_packer import ItemPacker
 from models.recommender import Recommender
-from models.state import UserState
-from services.items import ItemWatch
-from services.metrics import ITEMS_AGE, SWAPS, stage
+from services.items import ItemWatch, columns_of
+from services.metrics import FAILURES, ITEMS_AGE, SWAPS, stage
+from services.smoke import try_out, warm_up
 
 log = logging.getLogger("bentoml.kairos.champion")
 
 LOOK_EVERY_S = 1.0
 VARIANT = "champion"
 BUNDLE_ERRORS = (
-    registry.NoChampionError, RuntimeError, OSError, ValueError, LookupError, TypeError,
-    zipfile.BadZipFile, pickle.UnpicklingError,
+    registry.NoChampionError, RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, EOFError,
+    ArithmeticError, MemoryError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
 )  # fmt: skip
 """What a damaged or foreign bundle makes of numpy, torch and our own reading."""
 
@@ -34,12 +36,17 @@ class Served:
 
     tag: str
     recommender: Recommender
-    names: Mapping[str, str]
-    """item_id -> name"""
+    packer: ItemPacker
+    """Packs item tables for the model."""
     features: tuple[str, ...]
     """The bundle's own list, `view:feature`: what is read per user."""
     items_at: float | None
     """As of when the item table is, epoch seconds; None: nobody knows."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """item_id -> name"""
+        return self.recommender.item_names
 
     @property
     def version(self) -> str:
@@ -47,19 +54,15 @@ class Served:
 
     @classmethod
     def load(cls, tag: str, folder: Path) -> Served:
-        """Read a bundle and try it out.
+        """Read a bundle that is what was published.
 
         Raises:
-            BUNDLE_ERRORS: it is damaged, or recommends nothing.
+            BUNDLE_ERRORS: it is damaged.
         """
-        recommender = bundle.load(folder)
-        content = bundle.manifest(folder)
-        served = cls(tag, recommender, recommender.item_names, tuple(content["features"]), content.get("items_at"))
-        best = recommender.popular(1)
-        somebody = UserState.empty("smoke-test", 0.0).with_items([item.item_id for item in best])
-        if not best or not all(recommender.recommend([UserState.empty("smoke-test", 0.0), somebody], 1)):
-            raise BundleError(f"{folder}: recommends nothing; train again")
-        return served
+        registry.check(folder)
+        recommender, content = bundle.load(folder), bundle.manifest(folder)
+        packer = ItemPacker(recommender.vocabulary)
+        return cls(tag, recommender, packer, tuple(content["features"]), content.get("items_at"))
 
 
 class ChampionWatch:
@@ -82,46 +85,66 @@ class ChampionWatch:
         self._packed = packed
         self._items = items
         self._refused: str | None = None
+        # One of its own: loading takes seconds, and the event loop's threads are there for the requests.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="champion")
         self.current: Served | None = None
 
     def follow(self) -> bool:
         """Look at the pointer and load what it names, if that is not in service yet. Blocking.
 
-        A bundle that fails its test is refused, once, and the one before goes on.
+        A bundle that is damaged or fails its test is refused, once, and the one before goes on; where there is none,
+        in a service that has just started, the newest earlier champion that works.
 
         Returns:
             Whether another model is in service now.
         """
         try:
             champion = registry.champion(self._pointer)
-            tag, asked = champion.tag, champion.tag + champion.since
-            if asked == self._refused or (self.current and self.current.tag == tag):
-                return False
-            folder = registry.bundle_path(tag)
         except registry.NoChampionError as error:
-            packed = None if self.current else self._packed()
-            if packed is None:
-                return False
-            log.warning("%s; taking the bundle that was packed with the service", error)
-            tag, folder = packed
-            asked = tag
-            if asked == self._refused:
-                return False
+            return self._take_packed(error)
         except (OSError, ValueError, TypeError) as error:
             log.error("the champion pointer cannot be read: %s: %s", type(error).__name__, error)
             return False
-        return self._swap(tag, folder, asked)
+        asked = champion.tag + champion.since
+        if asked == self._refused or (self.current and self.current.tag == champion.tag):
+            return False
+        try:
+            folder = registry.bundle_path(champion.tag)
+        except registry.NoChampionError as error:
+            return self._take_packed(error)
+        if self._swap(champion.tag, folder):
+            self._refused = None
+            return True
+        self._refused = asked
+        return self.current is None and any(self._swap_back(reign.tag) for reign in champion.before)
 
-    def _swap(self, tag: str, folder: Path, asked: str) -> bool:
+    def _take_packed(self, reason: registry.NoChampionError) -> bool:
+        packed = None if self.current else self._packed()
+        if packed is None or packed[0] == self._refused:
+            return False
+        log.warning("%s; taking the bundle that was packed with the service", reason)
+        if self._swap(*packed):
+            return True
+        self._refused = packed[0]
+        return False
+
+    def _swap_back(self, tag: str) -> bool:
+        try:
+            return self._swap(tag, registry.bundle_path(tag))
+        except registry.NoChampionError:
+            return False
+
+    def _swap(self, tag: str, folder: Path) -> bool:
+        """Load a model beside the one in service, try it out as it will serve, and only then let requests have it."""
         try:
             with stage("load_model"):
-                served = Served.load(tag, folder)
+                served = self._with_newest_items(Served.load(tag, folder))
+                try_out(served.recommender)
         except BUNDLE_ERRORS as error:
-            self._refused = asked
             SWAPS.labels("refused").inc()
             log.error("model %s is refused: %s: %s", tag, type(error).__name__, error)
             return False
-        self.current, self._refused = self._with_newest_items(served), None
+        self.current = served
         SWAPS.labels("followed").inc()
         log.info("model %s is in service", tag)
         return True
@@ -134,8 +157,18 @@ class ChampionWatch:
         """
         if self._items is None or not self._items.follow() or self.current is None:
             return False
-        before, self.current = self.current, self._with_newest_items(self.current)
-        return self.current is not before
+        try:
+            served = self._with_newest_items(self.current)
+            if served is self.current:
+                return False
+            # Over another table, the model builds some of its parts anew: here, or the next request would have to.
+            warm_up(served.recommender)
+        except BUNDLE_ERRORS as error:
+            FAILURES.labels("item_table").inc()
+            log.error("the model keeps its item table: %s: %s", type(error).__name__, error)
+            return False
+        self.current = served
+        return True
 
     def _with_newest_items(self, served: Served) -> Served:
         """The same model over the newest item table, if that is newer than the model's."""
@@ -143,16 +176,16 @@ class ChampionWatch:
         if table is None or (served.items_at is not None and table.moment.timestamp() < served.items_at):
             return served
         with stage("pack_items"):
-            recommender = served.recommender.with_item_table(table.frame())
-            # Computed here, or the first request would have to.
-            _ = recommender.items.static_features
-        return replace(served, recommender=recommender, names=recommender.item_names, items_at=table.moment.timestamp())
+            items = served.packer.pack(columns_of(table))
+        recommender = served.recommender.with_item_table(items)
+        return replace(served, recommender=recommender, items_at=table.moment.timestamp())
 
     async def watch(self) -> None:
         """Follow the pointer and the item table until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.to_thread(self.follow)
-            await asyncio.to_thread(self.follow_items)
+            await loop.run_in_executor(self._thread, self.follow)
+            await loop.run_in_executor(self._thread, self.follow_items)
             if self._items and self.current and self.current.items_at is not None:
                 ITEMS_AGE.set(self._items.age_s(self.current.items_at))

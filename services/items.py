@@ -10,9 +10,20 @@ from pathlib import Path
 from feature_repo.errors import DamagedTableError
 from feature_repo.packed import PackedItems
 from feature_repo.packed_files import PackedFiles
+from models.item_packer import ItemColumns
+from models.items import Texts
 from services.metrics import FAILURES
 
 log = logging.getLogger("bentoml.kairos.items")
+
+
+def columns_of(table: PackedItems) -> ItemColumns:
+    """The table as a model takes it: the same arrays, nothing copied."""
+    return ItemColumns(
+        ids=table.ids,
+        numbers={name: table.numbers[:, at] for at, name in enumerate(table.number_names)},
+        texts={name: Texts(table.codes[:, at], table.values[at]) for at, name in enumerate(table.text_names)},
+    )
 
 
 class ItemWatch:

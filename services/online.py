@@ -17,7 +17,6 @@ from services.metrics import EXPIRED, FAILURES, stage
 
 log = logging.getLogger("bentoml.kairos.online")
 
-READ_WITHIN_S = 0.5
 REST_S = 1.0
 """After a failure no request waits for the store again before this."""
 
@@ -28,7 +27,10 @@ class OnlineFeatures:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._features: Features | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Features] | None = None
+        self._prepared: set[tuple[str, ...]] = set()
+        """The lists of features that the store has looked up."""
+        self._read_within_s = settings.features_within_ms / 1000
         # Feast's SQLite store has no async read and needs a thread; Redis has one.
         self._reads_async = False
         self._failed_at: float | None = None
@@ -49,10 +51,11 @@ class OnlineFeatures:
         if self._features:
             await self._features.feast.close()
 
-    async def row(
-        self, user: str, names: Sequence[str], now: datetime, *, within_s: float = READ_WITHIN_S
-    ) -> OnlineRow:
+    async def row(self, user: str, names: Sequence[str], now: datetime, *, within_s: float | None = None) -> OnlineRow:
         """The named features of one user at this moment.
+
+        Args:
+            within_s: the longest that it may take; None: as the settings say.
 
         Raises:
             StoreDownError: the store failed, was too slow, or failed less than `REST_S` ago.
@@ -61,8 +64,9 @@ class OnlineFeatures:
             raise StoreDownError("the online store failed a moment ago")
         try:
             with stage("features"):
-                async with asyncio.timeout(within_s):
+                async with asyncio.timeout(self._read_within_s if within_s is None else within_s):
                     features = await self._open()
+                    await self._prepare(features, names)
                     if self._reads_async:
                         row = await features.online_row_async(user, names, now)
                     else:
@@ -76,13 +80,31 @@ class OnlineFeatures:
         return row
 
     async def _open(self) -> Features:
-        async with self._opening:
-            if self._features is None:
-                features = await asyncio.to_thread(Features.open, self._settings)
-                await features.feast.initialize()
-                self._reads_async = features.feast._get_provider().async_supported.online.read
-                self._features = features
-            return self._features
+        """The open store. Opening it takes longer than a request may wait, and goes on when the request is gone."""
+        if self._features is None:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._opened())
+                self._opening.add_done_callback(self._has_opened)
+            self._features = await asyncio.shield(self._opening)
+        return self._features
+
+    async def _opened(self) -> Features:
+        features = await asyncio.to_thread(Features.open, self._settings)
+        await features.feast.initialize()
+        self._reads_async = features.feast._get_provider().async_supported.online.read
+        return features
+
+    def _has_opened(self, opening: asyncio.Task[Features]) -> None:
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self._features = opening.result()
+
+    async def _prepare(self, features: Features, names: Sequence[str]) -> None:
+        """Have a list of features looked up in the registry, beside the event loop: that takes longer than reading."""
+        asked = tuple(names)
+        if asked not in self._prepared:
+            await asyncio.to_thread(features.online_reader, asked)
+            self._prepared.add(asked)
 
     def _failed(self, error: Exception) -> None:
         if self._failed_at is None:
@@ -92,3 +114,4 @@ class OnlineFeatures:
         # A replaced SQLite file is seen by a new connection only. Redis' client connects anew by itself.
         if not self._reads_async and not isinstance(error, TimeoutError):
             self._features = None
+            self._prepared.clear()

@@ -25,9 +25,7 @@ from urllib.parse import urlsplit
 
 from feast import FeatureView, RepoConfig
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 from redis import Redis
@@ -39,6 +37,7 @@ from redis.retry import Retry
 
 from feature_repo.errors import OnlineStoreDownError
 from feature_repo.online_store.base import FoundRow, Row, Wanted
+from feature_repo.online_store.redis_reads import HashReads, found_row, hash_fields
 
 NEWEST_WINS: Final = (Path(__file__).parent / "newest_wins.lua").read_text()
 NEWEST_WINS_SHA: Final = hashlib.sha1(NEWEST_WINS.encode(), usedforsecurity=False).hexdigest()  # Redis' own name for it
@@ -93,29 +92,17 @@ class PipelinedRedisOnlineStore(RedisOnlineStore):
         return taken
 
     def read_rows(self, config: RepoConfig, wanted: Sequence[Wanted]) -> list[list[FoundRow]]:
-        reads = [self._reads(config, *want) for want in wanted]
-        answers = iter(self._read_hash_fields(config, [(key, fields) for keys, fields, _ in reads for key in keys]))
-        return [[decode(next(answers)) for _ in keys] for keys, _, decode in reads]
+        reads = HashReads(config, wanted)
+        return reads.rows(self._read_hash_fields(config, reads.commands))
 
     async def read_rows_async(self, config: RepoConfig, wanted: Sequence[Wanted]) -> list[list[FoundRow]]:
-        reads = [self._reads(config, *want) for want in wanted]
+        reads = HashReads(config, wanted)
         client = await self._get_client_async(config.online_store)
         pipe = client.pipeline(transaction=False)
-        for keys, fields, _ in reads:
-            for key in keys:
-                pipe.hmget(key, fields)
+        for key, fields in reads.commands:
+            pipe.hmget(key, fields)
         with _reachable(config):
-            answers = iter(await pipe.execute())
-        return [[decode(next(answers)) for _ in keys] for keys, _, decode in reads]
-
-    def _reads(
-        self, config: RepoConfig, view: FeatureView, entities: Sequence[EntityKey], features: Sequence[str] | None
-    ) -> tuple[list[bytes], list[Any], Callable[[Sequence[bytes | None]], FoundRow]]:
-        """Keys and fields to read, and what turns an answer into a row."""
-        name = _versioned_fv_name(view, config)
-        names, fields = self._generate_hset_keys_for_features(view, [*features] if features else None, name)
-        keys = self._generate_redis_keys_for_entities(config, entities)
-        return keys, fields, lambda values: self._get_features_for_entity(values, name, names)
+            return reads.rows(await pipe.execute())
 
     # -- Feast's interface ---------------------------------------------------------------------------
 
@@ -170,14 +157,8 @@ class PipelinedRedisOnlineStore(RedisOnlineStore):
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
     ) -> FoundRow:
-        """As Feast's, but a row that was never written is told apart from one of nulls of the year 1970."""
-        found = dict(zip(requested_features, values, strict=True))
-        stamp = found.pop(f"_ts:{feature_view}")
-        if stamp is None:
-            return None, None
-        return Timestamp.FromString(stamp).ToDatetime(UTC), {
-            name: Value.FromString(value or b"") for name, value in found.items()
-        }
+        """As Feast's, but see `found_row`; the last of the features is the timestamp's field."""
+        return found_row(requested_features[:-1], values)
 
     def _get_client(self, online_store_config: PipelinedRedisOnlineStoreConfig) -> Any:
         if self._client is None:
@@ -239,16 +220,15 @@ def _calls(config: RepoConfig, batch: Sequence[tuple[FeatureView, Sequence[Row]]
     calls: dict[bytes, list[Any]] = {}
     project = config.project.encode()
     for view, rows in batch:
-        name = _versioned_fv_name(view, config)
-        stamp_field = f"_ts:{name}".encode()
-        fields = {feature.name: _mmh3(f"{name}:{feature.name}") for feature in view.features}
+        names = tuple(feature.name for feature in view.features)
+        *fields, stamp_field = hash_fields(_versioned_fv_name(view, config), names)
         for entity, values, at, _ in rows:
             plain = entity.SerializeToString()  # far cheaper than Feast's form of it, which a user's views share
             if (call := calls.get(plain)) is None:
                 key = serialize_entity_key(entity, config.entity_key_serialization_version) + project
                 call = calls[plain] = [key]
             call += (stamp_field, _stamp(at), len(fields))
-            for feature, field in fields.items():
+            for feature, field in zip(names, fields, strict=True):
                 call += (field, _serialised(values, feature))
     return list(calls.values())
 

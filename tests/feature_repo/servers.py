@@ -34,6 +34,16 @@ def missing(what: str, error: Exception) -> None:
 
 
 @contextmanager
+def profile(name: str, home: Path) -> Iterator[Settings]:
+    """Settings of a profile, `local` or `production`, with servers of its own while this is open."""
+    if name == "local":
+        yield Settings(home=home, reports=home / "reports")
+    else:
+        with production(home) as settings:
+            yield settings
+
+
+@contextmanager
 def production(home: Path) -> Iterator[Settings]:
     """Settings of profile production with a project and a PostgreSQL schema of their own, removed afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"

@@ -18,7 +18,7 @@ from feature_repo.online_store.base import FoundRow, Row, RowsOnlineStore
 from feature_repo.store import Features
 from infra.settings import Settings
 from tests.feature_repo.conftest import FillLake, event
-from tests.feature_repo.servers import production
+from tests.feature_repo.servers import production, profile
 
 NOW = datetime(2024, 3, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,11 +28,8 @@ READ = ["user_activity:purchases_7d", "user_activity:spend_7d", "session:session
 
 @pytest.fixture(params=["local", "production"])
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    if request.param == "local":
-        yield Settings(home=tmp_path / "home", reports=tmp_path / "reports")
-    else:
-        with production(tmp_path / "home") as settings:
-            yield settings
+    with profile(request.param, tmp_path / "home") as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import duckdb
 import pytest
+from feast.type_map import feast_value_type_to_python_type
 from feast.types import Array, Bool, Bytes, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from feature_repo.checks import HELD
 from feature_repo.errors import UnheldValueError
-from feature_repo.online_values import column_values, encoded_rows, python_value, rows_of
+from feature_repo.online_values import column_values, encoded_rows, feast_value, python_value, rows_of
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 VALUES: dict[FeastType, tuple[str, object]] = {
@@ -45,6 +46,9 @@ def test_stream_and_batch_store_the_same(kind: FeastType, is_list: bool) -> None
     ):
         assert [at for _, _, at, _ in rows] == [AT, AT]
         assert [python_value(row["f"]) for _, row, _, _ in rows] == [expected, None]
+        for _, row, _, _ in rows:
+            ours, feasts = feast_value(row["f"]), feast_value_type_to_python_type(row["f"])
+            assert (ours, type(ours)) == (feasts, type(feasts))
 
 
 def test_a_list_with_a_null_is_told_with_its_field() -> None:

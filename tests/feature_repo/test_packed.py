@@ -21,6 +21,7 @@ from feature_repo.groups import ITEM_SERVICE
 from feature_repo.packed import PackedItems, PackedView
 from feature_repo.packed_files import KEPT, PackedFiles
 from feature_repo.packed_source import pack
+from feature_repo.packed_strings import LINE, read_strings, write_strings
 from feature_repo.schema import ITEM_ID
 from feature_repo.store import Features
 
@@ -154,6 +155,26 @@ def test_a_version_comes_back_as_it_was_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(packed, name))
 
 
+def test_strings_that_did_not_change_are_the_same_objects(tmp_path: Path) -> None:
+    files = PackedFiles(tmp_path / "packed")
+    first = packed_rows(("a", 1.5, 2, "red"), ("b", None, None, None))
+    loaded = files.load(files.publish(first))
+    again = files.load(files.publish(replace(first, moment=NOW + timedelta(minutes=1), numbers=first.numbers + 1)))
+    assert again.ids is loaded.ids
+    assert all(new is old for new, old in zip(again.values, loaded.values, strict=True))
+    grown = files.load(files.publish(first.updated(NOW, rows(NOW, ("c", 1.0, 2, "red")))))
+    assert grown.ids == ("a", "b", "c")
+    assert grown.values[0] is loaded.values[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, LINE, 2 * LINE + 1])
+def test_strings_come_back_whatever_is_in_them(tmp_path: Path, count: int) -> None:
+    odd = (None, "", "a\nb\r\u2028\x85", '"[],', "ä")
+    strings = tuple(odd[n % len(odd)] for n in range(count))
+    write_strings(tmp_path / "strings", strings)
+    assert read_strings(tmp_path / "strings") == strings
+
+
 def test_old_versions_go_and_the_current_one_never(tmp_path: Path) -> None:
     files = PackedFiles(tmp_path / "packed")
     packed = packed_rows(("a", 1.0, 2, "red"))
@@ -166,7 +187,7 @@ def test_old_versions_go_and_the_current_one_never(tmp_path: Path) -> None:
     assert files.load(version).ids == ("a",)
 
 
-@pytest.mark.parametrize("name", ["numbers.npy", "strings.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["numbers.npy", "ids.jsonl", "values-0.jsonl", "manifest.json"])
 def test_a_damaged_version_is_told_and_not_taken(tmp_path: Path, name: str) -> None:
     files = PackedFiles(tmp_path / "packed")
     version = files.publish(packed_rows(("a", 1.0, 2, "red")))

@@ -14,18 +14,9 @@ from flows.cli import app, pairs
 from infra.settings import Settings
 
 COMMANDS = [
-    "demo",
-    "ingest",
-    "features",
-    "train",
-    "publish",
-    "evaluate",
-    "recommend",
-    "serve",
-    "status",
-    "keys",
-    "quarantine",
-]
+    "demo", "ingest", "features", "train", "publish", "rollback", "evaluate", "recommend", "serve", "status",
+    "keys", "quarantine",
+]  # fmt: skip
 
 
 def kairos(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from feature_repo.schema import PURCHASE
 from models.bundle import MANIFEST, load, manifest, save
 from models.errors import BundleError
 from models.evaluation import items_of, leaderboard
+from models.items import ItemTable
 from models.recommender import Recommender
 from models.state import UserState
 
@@ -79,7 +80,8 @@ def test_more_than_there_is(trained: Recommender, world) -> None:
 
 
 def test_newer_item_table_is_used(trained: Recommender, world) -> None:
-    newer = trained.with_item_table(world.items.assign(purchases_30d=np.arange(60.0) ** 2))
+    items = ItemTable.pack(world.items.assign(purchases_30d=np.arange(60.0) ** 2), trained.vocabulary)
+    newer = trained.with_item_table(items)
     states = world.states(world.end)
     assert newer.recommend(states, 10) != trained.recommend(states, 10)
     assert trained.item_names["i3"] == "Item 3"

@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import registry
+from services import smoke
 from services.champion import ChampionWatch
+from services.metrics import SWAPS
 
 from .conftest import Shop
 
@@ -25,6 +28,7 @@ def bundles(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         return folder
 
     monkeypatch.setattr(registry, "bundle_path", bundle_path)
+    torch.set_num_threads(1)  # as the service does
     for name in ("one", "two"):
         shutil.copytree(shop.folder(shop.tags[0]), tmp_path / name)
     return tmp_path
@@ -65,6 +69,85 @@ def test_a_damaged_bundle_is_refused_until_crowned_again(bundles: Path) -> None:
     _crown(pointer, "two", since="2024-01-02T00:00:00+00:00")
     assert watch.follow()
     assert _version(watch) == "two"
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "torn"])
+def test_whatever_file_is_damaged_the_bundle_is_refused(bundles: Path, damage: str) -> None:
+    pointer, published = bundles / "champion.json", bundles / "two"
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    watch.follow()
+    files = json.loads((published / registry.DIGESTS).read_text())
+    assert len(files) > 8
+    for n, name in enumerate(files):
+        good = (published / name).read_bytes()
+        if damage == "missing":
+            (published / name).unlink()
+        else:
+            half = good[: len(good) // 2]
+            # Torn: what a crash of the machine leaves of a file whose length was written before its content.
+            left = {"empty": b"", "cut": half, "torn": half + bytes(len(good) - len(half))}[damage]
+            (published / name).write_bytes(left)
+        refused = SWAPS.labels("refused")._value.get()
+        _crown(pointer, "two", since=f"{damage} {n}")
+        assert not watch.follow(), name
+        assert not watch.follow(), name
+        assert SWAPS.labels("refused")._value.get() == refused + 1
+        assert _version(watch) == "one"
+        (published / name).write_bytes(good)
+    _crown(pointer, "two", since="whole again")
+    assert watch.follow()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_bundle_from_before_there_were_digests_is_refused_too(bundles: Path, damage: str) -> None:
+    pointer, published = bundles / "champion.json", bundles / "two"
+    files = json.loads((published / registry.DIGESTS).read_text())
+    for folder in ("one", "two"):
+        (bundles / folder / registry.DIGESTS).unlink()
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    assert watch.follow()
+    for n, name in enumerate(files):
+        good = (published / name).read_bytes()
+        if damage == "missing":
+            (published / name).unlink()
+        else:
+            (published / name).write_bytes(good[: len(good) // 2] if damage == "cut" else b"")
+        _crown(pointer, "two", since=f"{damage} {n}")
+        assert not watch.follow(), name
+        (published / name).write_bytes(good)
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(bundles: Path) -> None:
+    pointer, file = bundles / "champion.json", bundles / "two" / "ranker.pt"
+    (bundles / "two" / registry.DIGESTS).unlink()
+    weights = torch.load(file, weights_only=True)
+    next(iter(weights.values())).fill_(float("nan"))
+    torch.save(weights, file)
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    watch.follow()
+    _crown(pointer, "two")
+    assert not watch.follow()
+    assert _version(watch) == "one"
+
+
+def test_a_model_that_is_too_slow_is_refused(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "ANSWER_WITHIN_S", 0.0)
+    _crown(bundles / "champion.json", "one")
+    assert not ChampionWatch(bundles / "champion.json").follow()
+
+
+def test_a_service_that_starts_on_a_damaged_champion_takes_the_one_before(bundles: Path) -> None:
+    pointer = bundles / "champion.json"
+    (bundles / "two" / "bundle.json").unlink()
+    before = [{"tag": f"kairos:{name}", "since": "2024-01-01T00:00:00+00:00"} for name in ("deleted", "two", "one")]
+    pointer.write_text(json.dumps({"tag": "kairos:two", "since": "2024-01-02T00:00:00+00:00", "before": before}))
+    watch = ChampionWatch(pointer)
+    assert watch.follow()
+    assert _version(watch) == "one"
+    assert not watch.follow()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"tag": "kairos:missing", "since": "now"}'])

@@ -20,6 +20,7 @@ from feature_repo.packed_files import PackedFiles
 from feature_repo.packed_source import pack
 from feature_repo.store import Features
 from models import registry
+from models.items import ItemNames, ItemTable
 from services.champion import ChampionWatch
 from services.items import ItemWatch
 from services.metrics import FAILURES, REFRESHES
@@ -87,9 +88,10 @@ def test_the_refreshed_table_has_what_a_point_in_time_frame_has(
     assert watch.current is not None
     recommender = watch.current.recommender
     frame = Features.open(shop.settings).items_at([f"i{n}" for n in range(ITEMS)], NOW).reset_index()
-    expected = recommender.with_item_table(frame).items
-    for name in ("codes", "numbers", "names"):
+    expected = ItemTable.pack(frame, recommender.vocabulary)
+    for name in ("codes", "numbers"):
         assert getattr(recommender.items, name).tobytes() == getattr(expected, name).tobytes()
+    assert dict(watch.current.names) == dict(ItemNames(recommender.vocabulary.items, expected.names))
 
 
 def test_a_table_older_than_the_models_own_is_not_taken(
