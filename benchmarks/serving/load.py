@@ -83,6 +83,12 @@ class Outcome:
         ]
         return np.array(kept)
 
+    def between(self, start: float, stop: float) -> Outcome:
+        """The requests of a span of time, without their events and marks."""
+        rows = zip(self.at, self.seconds, self.status, self.path, strict=True)
+        columns = [list(column) for column in zip(*(row for row in rows if start <= row[0] < stop), strict=True)]
+        return Outcome(*columns, began=start, ended=stop) if columns else Outcome(began=start, ended=stop)
+
     @property
     def failures(self) -> dict[str, int]:
         """How many requests failed, by path and status; 0 is a broken connection."""

@@ -1,0 +1,116 @@
+"""The figure `reaction_p99`: from an event's acknowledgement to the first answer that knows it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from benchmarks.serving.client import Client
+from benchmarks.serving.load import Load, loading
+from benchmarks.serving.numbers import figure, percentiles_ms
+from benchmarks.serving.plan import Plan
+from benchmarks.serving.running import running
+from benchmarks.serving.sample import shop
+from benchmarks.serving.traffic import EVENTS, RECOMMEND, Events, Mixed, Recommends, Request, post
+
+P99_MS: Final = 50.0
+BACKGROUND_PER_S: Final = 40.0
+"""Requests of others meanwhile, open loop."""
+EVENT_SHARE: Final = 0.25
+"""Of them, one event each."""
+PAUSE_S: Final = 0.02
+GIVE_UP_S: Final = 10.0
+PROBE_WITHIN_S: Final = 0.25
+"""Of the background's duration per probe: it must outlast them."""
+K: Final = 100
+Knows = Callable[[dict[str, Any]], bool]
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """The figure, over users never seen before and users with a history in turns.
+
+    An answer knows a new user's event when it says that the user is known, and a known user's purchase when it no
+    longer holds the item among those that the user has not bought yet.
+    """
+    people = shop()
+    watched, others = people.users[: plan.probes], people.users[plan.probes :]
+    events = [event for event in people.events if event[0] in set(others)]
+    traffic = Mixed([Recommends(others), Events(events, "reaction-")], [1 - EVENT_SHARE, EVENT_SHARE])
+    with running() as service:
+        load = Load(service.port, plan.warm_up_s + plan.probes * PROBE_WITHIN_S, 16, BACKGROUND_PER_S)
+        with loading((load, traffic)) as [future]:
+            time.sleep(plan.warm_up_s)
+            began = time.perf_counter()
+            probe = _Probe(service.port)
+            reactions = [probe.react(watched[n % len(watched)], n) for n in range(plan.probes)]
+            took = time.perf_counter() - began
+        background = future.result()
+    seen = [reaction for reaction in reactions if reaction is not None]
+    times = percentiles_ms([start for start, _, _ in seen])
+    return {
+        "reaction_p99": figure(
+            times.get("p99_ms"),
+            "ms",
+            P99_MS,
+            len(seen) == plan.probes and times["p99_ms"] <= P99_MS and not background.failures,
+            to_the_start_of_the_first_answer_that_knows=times,
+            to_its_end=percentiles_ms([end for _, end, _ in seen]),
+            known_by_the_first_answer=sum(asked == 1 for _, _, asked in seen),
+            probes=plan.probes,
+            never_seen=plan.probes - len(seen),
+            background={
+                "per_s": BACKGROUND_PER_S,
+                "event_share": EVENT_SHARE,
+                "latency": percentiles_ms(background.times()),
+                "failures": background.failures,
+                "outlasted the probes": took <= plan.probes * PROBE_WITHIN_S,
+            },
+        )
+    }
+
+
+class _Probe:
+    """One client that sends an event and asks until it is known."""
+
+    def __init__(self, port: int) -> None:
+        self._client = Client(port)
+        if not self._client.connect():
+            raise SystemExit(f"nobody takes a connection on port {port}")
+
+    def react(self, known: str, number: int) -> tuple[float, float, int] | None:
+        """Seconds from the acknowledgement to the start and the end of the first answer that knows, and how many it
+        took; None: none did in time."""
+        time.sleep(PAUSE_S)
+        if number % 2:
+            user, ask = f"reaction-new-{number}", {}
+            item, kind = str(self._ask(known, {})["items"][0]["item_id"]), "view"
+            knows: Knows = lambda answer: bool(answer["user_known"])  # noqa: E731
+        else:
+            user, kind, ask = known, "purchase", {"novel_only": True, "k": K}
+            item = str(self._ask(user, ask)["items"][0]["item_id"])
+            knows = lambda answer: all(item != one["item_id"] for one in answer["items"])  # noqa: E731
+        event = {"event_id": f"reaction-probe-{number}", "user_id": user, "item_id": item, "event_type": kind}
+        self._call(EVENTS, event)
+        acknowledged = time.perf_counter()
+        asked = 0
+        while (start := time.perf_counter()) < acknowledged + GIVE_UP_S:
+            asked += 1
+            if knows(self._ask(user, ask)):
+                return start - acknowledged, time.perf_counter() - acknowledged, asked
+        return None
+
+    def _ask(self, user: str, more: dict[str, Any]) -> dict[str, Any]:
+        return self._call(RECOMMEND, {"user_id": user, **more})
+
+    def _call(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        if not self._client.send(Request(path, post(path, content)), time.perf_counter()):
+            raise SystemExit("the service broke the connection")
+        while (answer := self._client.receive()) is None:
+            pass
+        status, body = answer
+        if status != 200:
+            raise SystemExit(f"{path} answered {status}: {body[:500]!r}")
+        decoded: dict[str, Any] = json.loads(body)
+        return decoded
