@@ -9,8 +9,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-RECOMMEND: Final = "/recommend"
-EVENTS: Final = "/events"
+VERSION: Final = ""
+"""Of the API, the beginning of its paths."""
+RECOMMEND: Final = f"{VERSION}/recommend"
+EVENTS: Final = f"{VERSION}/events"
+SIMILAR: Final = f"{VERSION}/similar"
+CART: Final = f"{VERSION}/cart"
 
 
 class Sent(NamedTuple):
