@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from benchmarks.serving.ports import free_port
 from benchmarks.serving.redis_server import OwnRedis
 from feature_repo.store import Features
 from flows.serving import clock_start
@@ -89,12 +89,6 @@ def bed(installed: Settings) -> Iterator[tuple[Bed, dict[str, str]]]:
             yield made, made.environment(start)
         finally:
             made.redis.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _champion(installed: Settings) -> Champion:
