@@ -22,7 +22,7 @@ from typing import Final
 from benchmarks.own_process import in_own_process
 from benchmarks.report import line, write_report
 from benchmarks.serving.plan import FULL, QUICK, Plan
-from flows.quiet import quiet_exit
+from flows.quiet import quiet_exit, quiet_frameworks
 from infra.settings import settings
 
 FIGURES: Final = {
@@ -56,6 +56,7 @@ def main() -> None:
     if given.measure:
         _measure(given.figures[0], QUICK if given.quick else FULL, given.measure)
         return
+    quiet_frameworks()
     # Ended from outside, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     wanted = given.figures or list(FIGURES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from typing import Final
 
 from benchmarks.serving.traffic import Request
@@ -19,7 +20,7 @@ class Client:
         self._port = port
         self.socket: socket.socket | None = None
         self.request: Request | None = None
-        self.at = 0.0
+        self.at = self.sent_at = 0.0
         self._got = bytearray()
 
     @property
@@ -38,9 +39,13 @@ class Client:
         return True
 
     def send(self, request: Request, at: float) -> bool:
-        """Whether the connection took it."""
+        """Whether the connection took it.
+
+        Args:
+            at: the moment that its time counts from.
+        """
         assert self.socket is not None
-        self.request, self.at = request, at
+        self.request, self.at, self.sent_at = request, at, time.perf_counter()
         self._got.clear()
         try:
             self.socket.sendall(request.data)

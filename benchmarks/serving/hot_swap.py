@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.serving.load import loading, together
+from benchmarks.serving.load import loading
 from benchmarks.serving.mixed_load import LOAD, mixed
 from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
@@ -29,13 +29,13 @@ def measure(plan: Plan) -> dict[str, Any]:
     seconds = plan.before_s + plan.swaps * plan.swap_every_s + plan.swap_every_s
     crowned = []
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, "hot-swap-")) as futures:
+        with loading(*mixed(service.port, seconds, people, "hot-swap-")) as loads:
             time.sleep(plan.before_s)
             for number in range(plan.swaps):
                 registry.crown(pointer, first if number % 2 else second)
                 crowned.append(time.perf_counter())
                 time.sleep(plan.swap_every_s)
-            outcome = together([future.result() for future in futures])
+            outcome = loads.outcome()
         in_service = service.health()["model_version"]
     registry.crown(pointer, first)
     failed = sum(outcome.failures.values())

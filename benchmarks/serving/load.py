@@ -9,7 +9,7 @@ import re
 import select
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ BROKEN: Final = 0
 """The status of a request whose connection broke or whose answer never came."""
 _MARK: Final = re.compile(rb'"(?:model_version|served_by|features_updated)": ?"?([\w]+)')
 
-_barrier: Any = None
-"""Of this process's pool: all loads begin together, when whoever started them is ready."""
+_shared: Any = None
+"""Of this process's pool: the barrier at which all loads begin together, and the event that ends them early."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Outcome:
     acknowledged: list[Sent] = field(default_factory=list)
     unanswered: list[Sent] = field(default_factory=list)
     """Events of requests that failed: they may be in the log or not."""
+    unsent: int = 0
+    """Requests of an open loop that were due, and that no client was free to send before all patience was over."""
     began: float = 0.0
     ended: float = 0.0
 
@@ -93,7 +95,7 @@ class Outcome:
     def failures(self) -> dict[str, int]:
         """How many requests failed, by path and status; 0 is a broken connection."""
         failed = Counter(f"{p} {s}" for p, s in zip(self.path, self.status, strict=True) if not 200 <= s < 300)
-        return dict(failed)
+        return dict(failed) | ({"unsent": self.unsent} if self.unsent else {})
 
     @property
     def per_s(self) -> float:
@@ -108,46 +110,58 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         for name in ("at", "seconds", "status", "path", "acknowledged", "unanswered"):
             getattr(whole, name).extend(getattr(outcome, name))
         whole.marks.update(outcome.marks)
+        whole.unsent += outcome.unsent
     return whole
 
 
+class Loads:
+    """Loads on their way, each in a process of its own."""
+
+    def __init__(self, futures: Sequence[Future[Outcome]], ending: Any) -> None:
+        self._futures, self._ending = futures, ending
+
+    def outcome(self) -> Outcome:
+        """All of them as one, when they are over."""
+        return together([future.result() for future in self._futures])
+
+    def end(self) -> None:
+        """Let them end now, whatever their time."""
+        self._ending.set()
+
+
 @contextmanager
-def loading(*loads: tuple[Load, Traffic]) -> Iterator[list[Future[Outcome]]]:
-    """Start each load in a process of its own; all have begun when this is entered, and ended when it is left."""
+def loading(*loads: tuple[Load, Traffic]) -> Iterator[Loads]:
+    """Start loads; all have begun when this is entered, and ended when it is left."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(loads) + 1)
-    with ProcessPoolExecutor(len(loads), context, initializer=_join, initargs=(barrier,)) as pool:
+    barrier, ending = context.Barrier(len(loads) + 1), context.Event()
+    with ProcessPoolExecutor(len(loads), context, initializer=_share, initargs=(barrier, ending)) as pool:
         futures = [pool.submit(_begin, load, traffic) for load, traffic in loads]
         barrier.wait(START_WITHIN_S)
-        yield futures
+        yield Loads(futures, ending)
 
 
 def loaded(load: Load, traffic: Traffic) -> Outcome:
     """One load, from beginning to end."""
-    with loading((load, traffic)) as [future]:
-        return future.result()
+    with loading((load, traffic)) as started:
+        return started.outcome()
 
 
-def _join(barrier: Any) -> None:
-    global _barrier
-    _barrier = barrier
+def _share(barrier: Any, ending: Any) -> None:
+    global _shared
+    _shared = barrier, ending
 
 
 def _begin(load: Load, traffic: Traffic) -> Outcome:
-    _barrier.wait(START_WITHIN_S)
-    return drive(load, traffic)
-
-
-def drive(load: Load, traffic: Traffic) -> Outcome:
-    """Send and receive until the time is over and every answer is there, or has been waited for long enough."""
-    return _Drive(load, traffic).run()
+    barrier, ending = _shared
+    barrier.wait(START_WITHIN_S)
+    return _Drive(load, traffic, ending.is_set).run()
 
 
 class _Drive:
-    """One load while it runs."""
+    """One load while it runs: until its time is over and every answer is there, or has been waited for long enough."""
 
-    def __init__(self, load: Load, traffic: Traffic) -> None:
-        self._load, self._traffic = load, traffic
+    def __init__(self, load: Load, traffic: Traffic, is_ended: Callable[[], bool]) -> None:
+        self._load, self._traffic, self._is_ended = load, traffic, is_ended
         self._poll = select.epoll()
         self._by_file: dict[int, Client] = {}
         self._idle: deque[Client] = deque()
@@ -158,20 +172,33 @@ class _Drive:
         self._end = self._outcome.began + load.seconds
 
     def run(self) -> Outcome:
-        while (now := time.perf_counter()) < self._end or self._is_anybody_waiting():
-            if now < self._end:
-                self._connect(now)
-                self._send()
+        while not self._is_over():
+            self._connect()
+            self._send()
             self._receive(self._pause())
             self._give_up()
         self._outcome.ended = self._end
-        for client in self._by_file.values():
-            client.close()
+        self._outcome.unsent = self._overdue()
+        for client in list(self._by_file.values()):
+            self._drop(client)
         self._poll.close()
         return self._outcome
 
-    def _is_anybody_waiting(self) -> bool:
-        return any(client.request for client in self._by_file.values())
+    def _is_over(self) -> bool:
+        now = time.perf_counter()
+        if now < self._end and self._is_ended():
+            self._end = now
+        if now < self._end:
+            return False
+        is_done = not self._overdue() and not any(client.request for client in self._by_file.values())
+        return is_done or now > self._end + ANSWER_WITHIN_S
+
+    def _overdue(self) -> int:
+        """Requests of an open loop that were due in its time and are not sent yet."""
+        if self._load.rate is None:
+            return 0
+        now = min(time.perf_counter(), self._end)
+        return max(int((now - self._outcome.began) * self._load.rate) - self._sent, 0)
 
     def _next_due(self) -> float:
         return self._outcome.began + (self._sent / self._load.rate if self._load.rate else 0.0)
@@ -179,13 +206,14 @@ class _Drive:
     def _pause(self) -> float:
         """How long to listen: until the next request is due, if anybody could send it."""
         now = time.perf_counter()
-        if not self._idle or now >= self._end:
+        if not self._idle or (now >= self._end and not self._overdue()):
             return LISTEN_S
         return min(max(self._next_due() - now, 0.0), LISTEN_S)
 
-    def _connect(self, now: float) -> None:
+    def _connect(self) -> None:
         if not self._away:
             return
+        now = time.perf_counter()
         for due, client in list(self._away):
             if due > now:
                 continue
@@ -199,6 +227,8 @@ class _Drive:
 
     def _send(self) -> None:
         while self._idle and (due := self._next_due()) <= (now := time.perf_counter()):
+            if now >= self._end and not self._overdue():
+                return
             client = self._idle.popleft()
             self._sent += 1
             if not client.send(self._traffic.next(), due if self._load.rate else now):
@@ -219,7 +249,7 @@ class _Drive:
 
     def _give_up(self) -> None:
         before = time.perf_counter() - ANSWER_WITHIN_S
-        for client in [c for c in self._by_file.values() if c.request and c.at < before]:
+        for client in [c for c in self._by_file.values() if c.request and c.sent_at < before]:
             self._drop(client)
 
     def _drop(self, client: Client) -> None:

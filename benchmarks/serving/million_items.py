@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.serving.latency import catalogue
@@ -60,6 +60,8 @@ def _large_home(n_items: int) -> dict[str, str]:
     real = registry.bundle_path(registry.champion(config.champion).tag)
     # Newer than any refresh of the real items, which would take the further ones' features away.
     items_at = Lake(config.lake).newest_event().timestamp() + 365 * DAY_S
-    tag = registry.publish(enlarge(real, home / "bundle", n_items, items_at), {})
-    registry.crown(Path(home / config.champion.name), tag)
+    large = enlarge(real, home / "bundle", n_items, items_at)
+    tag = registry.publish(large, {})
+    shutil.rmtree(large)  # gigabytes
+    registry.crown(home / config.champion.name, tag)
     return {"KAIROS_HOME": str(home), "KAIROS_REGISTRY": str(config.feast / "registry.db")}

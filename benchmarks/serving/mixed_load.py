@@ -8,8 +8,9 @@ from benchmarks.serving.load import Load
 from benchmarks.serving.sample import Shop
 from benchmarks.serving.traffic import Events, Recommends, Traffic
 
-ASKING, ASKING_PER_S = 8, 40.0
-TELLING, TELLING_PER_S = 4, 10.0
+ASKING, ASKING_PER_S = 64, 40.0
+TELLING, TELLING_PER_S = 32, 10.0
+"""So many clients that one is free whenever a request is due, even while answers take a second."""
 BATCH: Final = 5
 """Events to a request."""
 FRESH_EVERY: Final = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.serving.bed import Bed
 from benchmarks.serving.ledger import Ledger
-from benchmarks.serving.load import loading, together
+from benchmarks.serving.load import loading
 from benchmarks.serving.mixed_load import LOAD, mixed
 from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
@@ -26,14 +26,14 @@ def measure(plan: Plan) -> dict[str, Any]:
     redis = Bed(Path(settings().home).parent).redis
     seconds = plan.before_s + plan.outage_s + plan.after_s
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, PREFIX)) as futures:
+        with loading(*mixed(service.port, seconds, people, PREFIX)) as loads:
             time.sleep(plan.before_s)
             killed = time.perf_counter()
             redis.kill()
             time.sleep(plan.outage_s)
             redis.start()
             back = time.perf_counter()
-            outcome = together([future.result() for future in futures])
+            outcome = loads.outcome()
         caught_up_s = ledger.settled_s(plan.settle_s)
         compared = ledger.compare(outcome)
         features = ledger.unknown_to_features(outcome, PREFIX)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serving.ledger import Ledger
-from benchmarks.serving.load import Outcome, loading, together
+from benchmarks.serving.load import Outcome, loading
 from benchmarks.serving.mixed_load import LOAD, mixed
 from benchmarks.serving.numbers import figure
 from benchmarks.serving.plan import Plan
@@ -24,12 +24,12 @@ def measure(plan: Plan) -> dict[str, Any]:
     people, ledger = shop(), Ledger()
     seconds = plan.before_s + plan.outage_s + plan.after_s
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, PREFIX)) as futures:
+        with loading(*mixed(service.port, seconds, people, PREFIX)) as loads:
             time.sleep(plan.before_s)
             [worker, *others] = service.workers()
             killed = time.perf_counter()
             worker.kill()
-            outcome = together([future.result() for future in futures])
+            outcome = loads.outcome()
         is_replaced = any(process.pid != worker.pid for process in service.workers())
         caught_up_s = ledger.settled_s(plan.settle_s)
         compared = ledger.compare(outcome)
