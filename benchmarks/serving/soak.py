@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmarks.serving.ledger import Ledger
 from benchmarks.serving.load import Load, loaded
 from benchmarks.serving.numbers import figure, percentiles_ms
-from benchmarks.serving.plan import Plan
+from benchmarks.serving.plan import QUICK, Plan
 from benchmarks.serving.running import Running, running
 from benchmarks.serving.sample import Shop, shop
 from benchmarks.serving.throughput import CLIENTS
@@ -78,7 +78,7 @@ def _top_rate(service: Running, people: Shop, plan: Plan) -> tuple[float, str]:
     report = settings().reports / "serving.json"
     if report.exists():
         detail = json.loads(report.read_text())["figures"].get("throughput", {}).get("detail", {})
-        if "per_s" in detail:
+        if "per_s" in detail and detail["quick"] == (plan == QUICK):
             return float(detail["per_s"][OURS]), "the figure `throughput`"
     outcome = loaded(Load(service.port, plan.block_s, CLIENTS), Recommends(people.users))
     return round(outcome.per_s, 1), f"{plan.block_s:g} s before"
