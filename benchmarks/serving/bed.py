@@ -79,7 +79,13 @@ def bed(installed: Settings) -> Iterator[tuple[Bed, dict[str, str]]]:
         made.redis.start()
         try:
             config = Settings(
-                home=made.home, profile="local", online_store="redis", redis_url=made.redis.url, redis_timeout_s=30
+                home=made.home,
+                profile="local",
+                registry_type="file",
+                registry=None,
+                online_store="redis",
+                redis_url=made.redis.url,
+                redis_timeout_s=30,
             )
             start = clock_start(installed)
             features = Features.open(config)

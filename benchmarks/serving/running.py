@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import http
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from infra.settings import PROJECT_ROOT
 KAIROS: Final = "services.service:Kairos"
 READY_WITHIN_S: Final = 180
 ENDS_WITHIN_S: Final = 30
+_PR_SET_PDEATHSIG: Final = 1
 _WORKER: Final = "_bentoml_impl.worker.service"
 
 
@@ -89,7 +92,12 @@ def running(service: str = KAIROS, **environment: str) -> Iterator[Running]:
     command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as to:
         started = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=os.environ | environment, stdout=to, stderr=subprocess.STDOUT
+            command,
+            cwd=PROJECT_ROOT,
+            env=os.environ | environment,
+            stdout=to,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent,
         )
     try:
         service_ = Running(port, psutil.Process(started.pid), log)
@@ -97,6 +105,11 @@ def running(service: str = KAIROS, **environment: str) -> Iterator[Running]:
         yield service_
     finally:
         _end(started)
+
+
+def _end_with_parent() -> None:
+    """A figure that is killed leaves no service behind (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(service: Running, started: subprocess.Popen[bytes]) -> None:
