@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.serving.load import loading
-from benchmarks.serving.mixed_load import LOAD, mixed
+from benchmarks.serving.mixed_load import described, mixed
 from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.running import running
@@ -29,7 +29,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     seconds = plan.before_s + plan.swaps * plan.swap_every_s + plan.swap_every_s
     crowned = []
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, "hot-swap-")) as loads:
+        with loading(*mixed(service.port, seconds, people, "hot-swap-", plan)) as loads:
             time.sleep(plan.before_s)
             for number in range(plan.swaps):
                 registry.crown(pointer, first if number % 2 else second)
@@ -51,7 +51,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "failed requests",
             0,
             failed == 0 and is_followed,
-            load=LOAD,
+            load=described(plan),
             swaps=plan.swaps,
             requests=len(outcome.status),
             failures=outcome.failures,

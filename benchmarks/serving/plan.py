@@ -19,6 +19,10 @@ class Plan:
     events_s: float = 30.0
     """How long events arrive as fast as they are acknowledged."""
     event_clients: int = 8
+    asking_per_s: float = 40.0
+    """Recommendations in the background of a probe, or while parts are killed and models swapped; open loop."""
+    telling_per_s: float = 10.0
+    """Requests with events, beside them."""
     probes: int = 600
     """Events whose way into the next answer is watched."""
     outage_s: float = 10.0
@@ -42,6 +46,8 @@ QUICK: Final = Plan(
     rounds=2,
     synthetic_items=200_000,
     events_s=4.0,
+    asking_per_s=8.0,
+    telling_per_s=2.0,
     probes=20,
     outage_s=3.0,
     before_s=3.0,

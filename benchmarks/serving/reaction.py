@@ -11,19 +11,19 @@ from benchmarks.serving.client import Client
 from benchmarks.serving.load import Load, loading
 from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
-from benchmarks.serving.running import running
+from benchmarks.serving.running import Running, running
 from benchmarks.serving.sample import shop
 from benchmarks.serving.traffic import EVENTS, RECOMMEND, Events, Mixed, Recommends, Request, post
 
 P99_MS: Final = 50.0
 BACKGROUND_CLIENTS: Final = 32
-BACKGROUND_PER_S: Final = 40.0
-"""Requests of others meanwhile, open loop."""
-EVENT_SHARE: Final = 0.25
-"""Of them, one event each."""
+PROBES_WITHIN_S: Final = 600.0
+"""All of them; those that are left then count as never seen."""
 PAUSE_S: Final = 0.02
 GIVE_UP_S: Final = 10.0
 K: Final = 100
+FULL: Final = "full"
+"""The rung of the ladder that reads the user's features; an answer from another knows nothing."""
 Knows = Callable[[dict[str, Any]], bool]
 
 
@@ -34,15 +34,16 @@ def measure(plan: Plan) -> dict[str, Any]:
     longer holds the item among those that the user has not bought yet.
     """
     people = shop()
-    watched, others = people.users[: plan.probes], people.users[plan.probes :]
-    events = [event for event in people.events if event[0] in set(others)]
-    traffic = Mixed([Recommends(others), Events(events, "reaction-")], [1 - EVENT_SHARE, EVENT_SHARE])
+    watched, others = people.users[::2], people.users[1::2]
+    are_watched = set(watched)
+    events = [event for event in people.events if event[0] not in are_watched]
+    per_s, telling = plan.asking_per_s + plan.telling_per_s, plan.telling_per_s
+    traffic = Mixed([Recommends(others), Events(events, "reaction-")], [1 - telling / per_s, telling / per_s])
     with running() as service:
-        at_most_s = plan.warm_up_s + plan.probes * GIVE_UP_S
-        with loading((Load(service.port, at_most_s, BACKGROUND_CLIENTS, BACKGROUND_PER_S), traffic)) as loads:
+        background_s = plan.warm_up_s + PROBES_WITHIN_S + GIVE_UP_S
+        with loading((Load(service.port, background_s, BACKGROUND_CLIENTS, per_s), traffic)) as loads:
             time.sleep(plan.warm_up_s)
-            probe = _Probe(service.port)
-            reactions = [probe.react(watched[n % len(watched)], n) for n in range(plan.probes)]
+            reactions = _reactions(service, watched, plan.probes)
             loads.end()
             background = loads.outcome()
     seen = [reaction for reaction in reactions if reaction is not None]
@@ -59,13 +60,27 @@ def measure(plan: Plan) -> dict[str, Any]:
             probes=plan.probes,
             never_seen=plan.probes - len(seen),
             background={
-                "per_s": BACKGROUND_PER_S,
-                "event_share": EVENT_SHARE,
+                "recommendations_per_s": plan.asking_per_s,
+                "events_per_s": plan.telling_per_s,
                 "latency": percentiles_ms(background.times()),
                 "failures": background.failures,
             },
         )
     }
+
+
+def _reactions(service: Running, watched: list[str], count: int) -> list[tuple[float, float, int] | None]:
+    deadline, found = time.monotonic() + PROBES_WITHIN_S, []
+    probe = _Probe(service.port)
+    for number in range(count):
+        if time.monotonic() > deadline:
+            break
+        try:
+            found.append(probe.react(watched[number % len(watched)], number))
+        except OSError as error:  # an answer that is none
+            print(f"probe {number}: {error}", flush=True)
+            probe = _Probe(service.port)
+    return found
 
 
 class _Probe:
@@ -74,7 +89,7 @@ class _Probe:
     def __init__(self, port: int) -> None:
         self._client = Client(port)
         if not self._client.connect():
-            raise SystemExit(f"nobody takes a connection on port {port}")
+            raise ConnectionRefusedError(f"nobody takes a connection on port {port}")
 
     def react(self, known: str, number: int) -> tuple[float, float, int] | None:
         """Seconds from the acknowledgement to the start and the end of the first answer that knows, and how many it
@@ -94,7 +109,8 @@ class _Probe:
         asked = 0
         while (start := time.perf_counter()) < acknowledged + GIVE_UP_S:
             asked += 1
-            if knows(self._ask(user, ask)):
+            answer = self._ask(user, ask)
+            if answer["served_by"] == FULL and knows(answer):
                 return start - acknowledged, time.perf_counter() - acknowledged, asked
         return None
 
@@ -103,11 +119,11 @@ class _Probe:
 
     def _call(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         if not self._client.send(Request(path, post(path, content)), time.perf_counter()):
-            raise SystemExit("the service broke the connection")
+            raise ConnectionResetError("the service broke the connection")
         while (answer := self._client.receive()) is None:
             pass
         status, body = answer
         if status != 200:
-            raise SystemExit(f"{path} answered {status}: {body[:500]!r}")
+            raise OSError(f"{path} answered {status}: {body[:500]!r}")
         decoded: dict[str, Any] = json.loads(body)
         return decoded

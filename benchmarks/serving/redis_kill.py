@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.serving.bed import Bed
 from benchmarks.serving.ledger import Ledger
 from benchmarks.serving.load import loading
-from benchmarks.serving.mixed_load import LOAD, mixed
+from benchmarks.serving.mixed_load import described, mixed
 from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.running import running
@@ -26,7 +26,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     redis = Bed(Path(settings().home).parent).redis
     seconds = plan.before_s + plan.outage_s + plan.after_s
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, PREFIX)) as loads:
+        with loading(*mixed(service.port, seconds, people, PREFIX, plan)) as loads:
             time.sleep(plan.before_s)
             killed = time.perf_counter()
             redis.kill()
@@ -47,7 +47,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "requests failed, events lost or doubled",
             0,
             value == 0 and caught_up_s is not None,
-            load=LOAD,
+            load=described(plan),
             requests=len(outcome.status),
             failures=outcome.failures,
             failures_while_away=meanwhile.failures,

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.serving.ledger import Ledger
 from benchmarks.serving.load import Outcome, loading
-from benchmarks.serving.mixed_load import LOAD, mixed
+from benchmarks.serving.mixed_load import described, mixed
 from benchmarks.serving.numbers import figure
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.running import running
@@ -24,7 +24,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     people, ledger = shop(), Ledger()
     seconds = plan.before_s + plan.outage_s + plan.after_s
     with running() as service:
-        with loading(*mixed(service.port, seconds, people, PREFIX)) as loads:
+        with loading(*mixed(service.port, seconds, people, PREFIX, plan)) as loads:
             time.sleep(plan.before_s)
             [worker, *others] = service.workers()
             killed = time.perf_counter()
@@ -43,7 +43,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "events lost or doubled",
             0,
             value == 0 and is_replaced and silent_s is not None and caught_up_s is not None,
-            load=LOAD,
+            load=described(plan),
             workers=1 + len(others),
             requests=len(outcome.status),
             failed_at_the_kill=outcome.failures,
