@@ -8,7 +8,7 @@ import multiprocessing
 import re
 import select
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -164,7 +164,7 @@ class _Drive:
         self._load, self._traffic, self._is_ended = load, traffic, is_ended
         self._poll = select.epoll()
         self._by_file: dict[int, Client] = {}
-        self._idle: deque[Client] = deque()
+        self._idle: list[Client] = []
         self._away = [(0.0, Client(load.port)) for _ in range(load.clients)]
         """When to try to connect, and who."""
         self._sent = 0
@@ -229,7 +229,7 @@ class _Drive:
         while self._idle and (due := self._next_due()) <= (now := time.perf_counter()):
             if now >= self._end and not self._overdue():
                 return
-            client = self._idle.popleft()
+            client = self._idle.pop()  # the one used last: the service closes what was idle for long
             self._sent += 1
             if not client.send(self._traffic.next(), due if self._load.rate else now):
                 self._drop(client)
