@@ -6,7 +6,7 @@ READY  := $(VENV)/.installed
 # No framework reports home from here.
 export GX_ANALYTICS_ENABLED=false BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 
-.PHONY: help setup demo serve test lint bench bench-features lock clean
+.PHONY: help setup demo serve test lint bench bench-features bench-serving lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -40,6 +40,9 @@ bench: $(READY)  ## measure; writes reports/bench.json
 bench-features: $(READY)  ## measure the feature platform, half an hour; writes reports/features.json
 	$(BIN)/kairos ingest --connector complete-journey
 	$(BIN)/python -m benchmarks.features
+
+bench-serving: $(READY)  ## measure the service under load, an hour, after make demo; writes reports/serving.json
+	$(BIN)/python -m benchmarks.serving
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

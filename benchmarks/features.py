@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benchmarks.report import write_report
+from benchmarks.own_process import in_own_process
+from benchmarks.report import line, write_report
 from flows.quiet import quiet_exit
 from infra.settings import settings
 
@@ -33,6 +31,7 @@ FIGURES: Final = {
     "packed_read": "benchmarks.packed",
 }
 """Figure -> the module with a function of that name that measures it."""
+LIBRARIES: Final = ("feast", "duckdb", "ibis-framework", "pyarrow", "pyspark", "redis", "great-expectations", "prefect")
 
 
 def main() -> None:
@@ -51,27 +50,12 @@ def main() -> None:
         given.measure.write_text(json.dumps(measured))
         return
     for name in given.figures or FIGURES:
-        figure = _in_own_process(name)
-        file = write_report(settings().reports / "features.json", {name: figure})
-        mark = "met" if figure["met"] else "NOT MET"
-        print(
-            f"{name}: {figure['value']} {figure['unit']} (to reach: {figure['target']}) {mark}, see {file}", flush=True
-        )
-
-
-def _in_own_process(name: str) -> dict[str, Any]:
-    """So that each figure's memory is its own, and one that dies takes no other with it."""
-    print(f"{name} ...", flush=True)
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "figure.json"
-        command = [sys.executable, "-m", "benchmarks.features", name, "--measure", str(file)]
-        status = subprocess.run(command, check=False).returncode
-        if status:
-            return {"value": None, "unit": "", "target": None, "met": False, "detail": {"exit_status": status}}
-        figure: dict[str, Any] = json.loads(file.read_text())
-    figure["detail"]["took_s"] = round(time.perf_counter() - started, 1)
-    return figure
+        print(f"{name} ...", flush=True)
+        started = time.perf_counter()
+        figure = in_own_process("benchmarks.features", [name])
+        figure["detail"]["took_s"] = round(time.perf_counter() - started, 1)
+        file = write_report(settings().reports / "features.json", {name: figure}, LIBRARIES)
+        print(f"{line(name, figure)}, see {file}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The service under load: see `benchmarks.serving.__main__` for how to run it."""
