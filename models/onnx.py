@@ -14,6 +14,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from models.errors import BundleError
+
 Array = npt.NDArray[Any]
 
 
@@ -65,19 +67,33 @@ class Session:
     """A network ready to run."""
 
     def __init__(self, file: Path) -> None:
+        """
+        Raises:
+            BundleError: the file is missing or damaged.
+        """
         options = onnxruntime.SessionOptions()
         # A request is one user: threads within an operation cost more than they bring.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a class of its own for each thing that can be wrong with a file
+            raise BundleError(f"{file}: cannot be read ({error}); train again") from error
         self._inputs: dict[str, type[np.generic]] = {
             given.name: _TYPES[given.type] for given in self._session.get_inputs()
         }
 
     def __call__(self, **given: Array) -> list[Array]:
-        """Inputs by name -> outputs in order."""
+        """Inputs by name -> outputs in order.
+
+        Raises:
+            ValueError: an input has another shape or other codes than the network knows.
+        """
         inputs = {name: np.ascontiguousarray(given[name], dtype=kind) for name, kind in self._inputs.items()}
-        out: list[Array] = self._session.run(None, inputs)
+        try:
+            out: list[Array] = self._session.run(None, inputs)
+        except Exception as error:  # as above, and all of them mean that the input is not what the network takes
+            raise ValueError(f"the network cannot digest its input: {error}") from error
         return out
 
 
