@@ -32,8 +32,8 @@ class Written:
 
     new: int
     duplicates: int
-    position: int
-    """No event of the batch lies after it in the log."""
+    position: int | None
+    """No event of the batch lies after it in the log; None: they wait on this machine for the log to come back."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,14 @@ class GroupCommit:
             self._is_failing = False
             _share(group, is_new, position)
 
-    def _append(self, events: Sequence[Event]) -> tuple[list[bool], int]:
-        return self._log.append(events), self._log.last()
+    def _append(self, events: Sequence[Event]) -> tuple[list[bool], int | None]:
+        new = self._log.append(events)
+        if self._log.spooled():
+            return new, None
+        try:
+            return new, self._log.last()
+        except EventLogDownError:  # went away since; the events are durable all the same
+            return new, None
 
     def _failed(self, error: Exception) -> None:
         FAILURES.labels("event_log").inc()
@@ -121,7 +127,7 @@ class GroupCommit:
         self._is_failing = True
 
 
-def _share(group: Sequence[_Batch], is_new: Sequence[bool], position: int) -> None:
+def _share(group: Sequence[_Batch], is_new: Sequence[bool], position: int | None) -> None:
     start = 0
     for batch in group:
         new = sum(is_new[start : start + len(batch.events)])

@@ -102,7 +102,7 @@ class Ladder:
         more = [replace(ask, k=max(ask.k, KEPT)) if _is_kept(ask) else ask for ask in asks]
         try:
             with stage("rank"):
-                return list(await self._ranking.run(lambda: served.recommender.answer(more), len(asks)))
+                return list(await self._ranking.answer(served.recommender, more))
         except TimeoutError:
             FAILURES.labels("model_time").inc()
             log.warning("model %s took too long over %d requests", served.tag, len(asks))

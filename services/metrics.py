@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 # BentoML's default buckets start at 5 ms, about where these stages end.
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 ANSWERS = Counter("kairos_answers", "Recommendations by the ladder's rung that answered", ["served_by"])
 STAGES = Histogram("kairos_stage_seconds", "Time per stage of a request", ["stage"], buckets=_BUCKETS)
@@ -17,6 +17,10 @@ FAILURES = Counter("kairos_part_failures", "Parts behind the service that failed
 REFUSED = Counter("kairos_refused_requests", "Requests refused at the door, by status", ["status"])
 EVENTS = Counter("kairos_events", "Events received, by what became of them", ["outcome"])
 WAITING = Gauge("kairos_events_waiting", "Durable events not yet in the features", multiprocess_mode="max")
+SPOOLED = Gauge(
+    "kairos_events_spooled", "Durable events on this machine that the shared log lacks", multiprocess_mode="max"
+)
+TOGETHER = Histogram("kairos_ranked_together", "Requests answered by one call of the model", buckets=(1, 2, 4, 8, 16))
 ITEMS_AGE = Gauge(
     "kairos_item_table_age_seconds", "Age of the item features that the ranker reads", multiprocess_mode="max"
 )

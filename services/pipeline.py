@@ -84,6 +84,7 @@ class RecommendPipeline:
                 exclude=request.exclude,
                 categories=request.allowed_categories,
                 novel_only=request.novel_only,
+                rest=True,
             )
             for request, (known, _) in zip(requests, split, strict=True)
         ]
@@ -150,6 +151,7 @@ class RecommendPipeline:
             exclude=request.exclude,
             categories=request.allowed_categories,
             novel_only=request.novel_only,
+            rest=True,
             companions=bool(known),
         )
         [outcome] = await self._ladder.answer(served, [ask], now)

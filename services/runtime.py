@@ -20,6 +20,7 @@ from services.errors import StoreDownError
 from services.group_commit import GroupCommit
 from services.intake import Intake
 from services.items import ItemWatch
+from services.log_care import LogCare
 from services.messages import Health
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
@@ -42,6 +43,7 @@ class Runtime:
         self.champions = ChampionWatch(settings.champion, packed, self.items)
         self.refresh = ItemRefresh(settings, self.clock)
         self._log = open_event_log(settings)
+        self._log_care = LogCare(self._log, settings)
         self._commit = GroupCommit(self._log)
         self._progress = Progress(self._log)
         self.applier = Applier(settings, self.clock, self._progress.reached)
@@ -67,6 +69,7 @@ class Runtime:
             self.champions.watch(),
             self.refresh.keep_up(),
             self.requests.write_on(),
+            self._log_care.keep_up(),
         )
         self._tasks += [self._background(part) for part in work]
 
