@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,9 @@ class VectorIndex:
     def _end(self, length: float, bar: float, start: int) -> int:
         """The first row from which on nothing can score above the bar."""
         longer = max(length - self.typical, 0.0)  # a shorter query reaches less, which is not made use of
-        at_most = self.reach[start:] + longer * self.length[start:]  # both fall
-        return start + int(np.searchsorted(-at_most, -bar))
+        rows = range(start, len(self.ids))
+        # Both summands fall from row to row.
+        return start + bisect_left(rows, True, key=lambda row: self.reach[row] + longer * self.length[row] <= bar)
 
     def _scores(self, query: Floats, start: int, end: int, barred: Ints) -> Floats:
         scores: Floats = self.rows[start:end] @ query
@@ -189,7 +191,8 @@ class VectorIndex:
 
         A graph that is missing or damaged is done without: the search is exact then, and slower.
         """
-        rows = np.load(folder / _ROWS, mmap_mode="r", allow_pickle=False)
+        # As a plain array: numpy's class for mapped ones costs microseconds at every look.
+        rows = np.asarray(np.load(folder / _ROWS, mmap_mode="r", allow_pickle=False))
         about = json.loads((folder / _ABOUT).read_text())
         graph = None
         if about["graph"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from feature_repo.clock import Clock
 from feature_repo.event_log import open_event_log
@@ -60,6 +61,7 @@ class Runtime:
         self._tasks = [self._background(self.applier.keep_up())]
         # One request is one user: threads within an operation cost more than they bring.
         torch.set_num_threads(1)
+        threadpool_limits(1, "blas")
         await asyncio.to_thread(self.items.follow)
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()

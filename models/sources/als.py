@@ -113,7 +113,7 @@ class Als(Source):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         source = cls(AlsConfig(**json.loads((folder / _CONFIG).read_text())))
-        source._set(np.load(folder / _FACTORS, mmap_mode="r"), VectorIndex.load(folder / _INDEX))
+        source._set(np.asarray(np.load(folder / _FACTORS, mmap_mode="r")), VectorIndex.load(folder / _INDEX))
         return source
 
     def _set(self, factors: Scores, index: VectorIndex | None = None) -> None:

@@ -82,7 +82,7 @@ class Neighbours(Source):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote. The matrix is mapped, so that several processes share it in memory."""
         source = cls(NeighboursConfig(**json.loads((folder / _CONFIG).read_text())))
-        parts = tuple(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in _PARTS)
+        parts = tuple(np.asarray(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)) for part in _PARTS)
         size = len(parts[2]) - 1
         source.similarity = sparse.csr_matrix(parts, shape=(size, size), copy=False)
         return source

@@ -89,8 +89,7 @@ class Encoder(nn.Module):
         layer = nn.TransformerEncoderLayer(
             config.dim, config.heads, 2 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
         )
-        self.norm = nn.LayerNorm(config.dim)
-        self.blocks = nn.TransformerEncoder(layer, config.layers, self.norm, enable_nested_tensor=False)
+        self.blocks = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False)
         self.drop = nn.Dropout(config.dropout)
         self.bias = nn.Embedding(n_items, 1)
         self.register_buffer("prior", torch.zeros(n_items))  # log popularity; follows every fit, is not learned
@@ -251,7 +250,7 @@ class Sequence(Source):
         bias = np.where(self._seen, bias, NOTHING).astype(np.float32)
         bias[0] = NOTHING
         # The encoder ends in a layer norm: its vectors are all about as long.
-        typical = float(self.encoder.norm.weight.detach().norm())
+        typical = float(dict(self.encoder.blocks.named_parameters())["norm.weight"].detach().norm())
         return VectorIndex.build(self._table(), bias, typical)
 
     @property
