@@ -89,6 +89,11 @@ class EventLog(Protocol):
         """
         ...
 
+    def spooled(self) -> int:
+        """How many events wait on this machine for `forward`. For the processes that append: jobs of other machines
+        must not look into a spool."""
+        ...
+
     def durability(self) -> str | None:
         """What could lose events although `append` returned, as a sentence that says what to do; None: nothing.
 

@@ -112,6 +112,9 @@ class RedisEventLog:
     def forward(self) -> int:
         return 0
 
+    def spooled(self) -> int:
+        return 0
+
     def durability(self) -> str | None:
         """As in `base`, by the server's configuration; a server that does not tell it is named too."""
         try:
