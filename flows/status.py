@@ -80,7 +80,7 @@ def _events(config: Settings) -> dict[str, Any]:
             if not log.last():
                 return {"state": "no events yet"}
             return {
-                "state": "ok",
+                "state": log.durability() or "ok",
                 "not yet in the lake": log.waiting(INGEST_CONSUMER),
                 "not yet in the features": log.waiting(FEATURES_CONSUMER),
             }

@@ -90,7 +90,8 @@ class EventLog(Protocol):
         ...
 
     def spooled(self) -> int:
-        """How many events this machine holds that are still to be moved on."""
+        """How many events wait on this machine for `forward`. For the processes that append: jobs of other machines
+        must not look into a spool."""
         ...
 
     def durability(self) -> str | None:

@@ -78,7 +78,6 @@ class SpooledEventLog:
         return moved
 
     def spooled(self) -> int:
-        """How many events wait on this machine for the shared log."""
         return self._spool.waiting("")
 
     def read(self, after: int, limit: int = 10_000) -> list[tuple[int, Event]]:

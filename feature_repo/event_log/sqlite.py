@@ -32,7 +32,7 @@ _ASKED_AT_ONCE: Final = 500
 """Ids per question; SQLite takes a few thousand parameters at most, older ones 999."""
 _TRIMMED_AT_ONCE: Final = 5_000
 """Events per transaction, so that nobody waits long to append."""
-_COUNTED: Final = 10_000
+_COUNTED: Final = 1_000
 """More than this are not counted one by one: it would read every body."""
 
 
@@ -115,7 +115,7 @@ class SqliteEventLog:
             )
 
     def waiting(self, consumer: str) -> int:
-        """As in `base`; beyond 10,000 an upper bound if the file is from before positions were consecutive."""
+        """As in `base`; beyond 1,000 an upper bound if the file is from before positions were consecutive."""
         with self._reported(), self._reading:
             after = self._place(consumer).position
             counted = self._number(

@@ -42,6 +42,12 @@ def test_redis_without_its_address_is_an_error_at_start(monkeypatch: pytest.Monk
         settings()
 
 
+def test_an_event_log_in_redis_needs_its_address_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIROS_EVENT_STREAM", "redis")
+    with pytest.raises(SettingsError, match=r"KAIROS_REDIS_URL is not set.*the Redis of the event log"):
+        settings()
+
+
 def test_production_names_both_connections_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIROS_PROFILE", "production")
     with pytest.raises(SettingsError, match=r"KAIROS_REDIS_URL is not set.*KAIROS_REDIS_URL=redis://"):
