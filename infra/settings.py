@@ -83,10 +83,14 @@ class Settings(BaseSettings):
 
     # Event log
     event_log_mb: float = Field(default=4096, gt=0, description="the SQLite event log grows no larger than this")
+    event_log_days: float = Field(
+        default=30, gt=0, description="events that the features and the lake have are kept so long in the log"
+    )
 
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, description="processes that answer requests; each has the model in memory")
     rank_within_s: float = Field(
         default=0.25, gt=0, description="the longest that a request waits for the model before a lower rung answers"
     )
