@@ -25,8 +25,7 @@ def work(config: Settings, tell: Any) -> NoReturn:
     next_in_line, turn = turns(config)
     next_in_line.take()
     # Feast takes seconds and hundreds of megabytes, which the third in line has no use for.
-    from feature_repo.applying import FeatureApplier, keep_applying
-    from feature_repo.retention import keep_trimming
+    from feature_repo.applying import FeatureApplier, keep_applying, keep_trimming
 
     applier = FeatureApplier(config, tell)
     trimming = threading.Thread(target=keep_trimming, args=(config,), daemon=True)

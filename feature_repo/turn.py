@@ -6,6 +6,12 @@ import fcntl
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from feature_repo.lease import Lease
+from feature_repo.redis_server import redis_client
 from infra.settings import Settings
 
 
@@ -40,5 +46,9 @@ class FileTurn:
 
 
 def turns(config: Settings) -> tuple[Turn, Turn]:
-    """Being the next in line to apply events, and being the one who does."""
+    """Being the next in line to apply events, and being the one who does: among all processes that share the log."""
+    if config.event_stream == "redis":
+        assert config.redis_url is not None  # checked where the settings are read
+        redis = redis_client(Redis, config.redis_url, config.redis_timeout_s, Retry(NoBackoff(), 0))
+        return Lease(redis, f"{config.project}:applier:next"), Lease(redis, f"{config.project}:applier")
     return FileTurn(config.home / "applier.next.lock"), FileTurn(config.home / "applier.lock")

@@ -82,9 +82,16 @@ class Settings(BaseSettings):
     seed: int = 7
 
     # Event log
-    event_log_mb: float = Field(default=4096, gt=0, description="the SQLite event log grows no larger than this")
+    event_stream: Literal["sqlite", "redis"] = Field(default="sqlite", description="where arriving events are kept")
+    event_log_mb: float = Field(
+        default=4096, gt=0, description="the SQLite event log, or the spool of events before Redis, grows no larger"
+    )
     event_log_days: float = Field(
-        default=30, gt=0, description="events that the features and the lake have are kept so long in the log"
+        default=30, gt=0, description="events leave the log when they are older, and in the features and the lake"
+    )
+    event_spool: Path | None = Field(
+        default=None,
+        description="file on this machine's own disk for events while Redis is away; unset: spool.db in the home",
     )
 
     # Service
@@ -245,8 +252,13 @@ class Settings(BaseSettings):
 
     @property
     def event_log(self) -> Path:
-        """The durable log of events posted to the service."""
+        """The durable log of events posted to the service, where it is SQLite."""
         return self.home / "events.db"
+
+    @property
+    def spool(self) -> Path:
+        """Events that this machine took while the event log in Redis was away."""
+        return (self.event_spool or self.home / "spool.db").absolute()
 
     @property
     def request_log(self) -> Path:
@@ -275,10 +287,14 @@ def _profile_values() -> dict[str, Any]:
 
 def _check_connections(loaded: Settings) -> None:
     """Their values are never shown: they hold passwords."""
-    if loaded.online_store == "redis":
+    users = {"online store": loaded.online_store, "event log": loaded.event_stream}
+    if in_redis := [what for what, where in users.items() if where == "redis"]:
         example = "KAIROS_REDIS_URL=redis://:password@localhost:6379/0"
         if not loaded.redis_url:
-            raise SettingsError(f"KAIROS_REDIS_URL is not set; the online store is Redis, set for example {example}")
+            raise SettingsError(
+                f"KAIROS_REDIS_URL is not set; it names the Redis of the {' and the '.join(in_redis)}, "
+                f"set for example {example}"
+            )
         scheme, found, _ = loaded.redis_url.partition("://")
         if found and scheme not in ("redis", "rediss"):
             raise SettingsError(f"KAIROS_REDIS_URL begins with {scheme}://, expected redis:// or rediss://: {example}")

@@ -32,8 +32,8 @@ class Written:
 
     new: int
     duplicates: int
-    position: int
-    """No event of the batch lies after it in the log."""
+    position: int | None
+    """No event of the batch lies after it in the log; None: they are not in the log that is read, or it is away."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,12 @@ class GroupCommit:
             self._is_failing = False
             _share(group, is_new, position)
 
-    def _append(self, events: Sequence[Event]) -> tuple[list[bool], int]:
-        return self._log.append(events), self._log.last()
+    def _append(self, events: Sequence[Event]) -> tuple[list[bool], int | None]:
+        is_new = self._log.append(events)
+        try:
+            return is_new, None if self._log.spooled() else self._log.last()
+        except EventLogDownError:  # the events are durable all the same
+            return is_new, None
 
     def _failed(self, error: Exception) -> None:
         FAILURES.labels("event_log").inc()
@@ -121,7 +125,7 @@ class GroupCommit:
         self._is_failing = True
 
 
-def _share(group: Sequence[_Batch], is_new: Sequence[bool], position: int) -> None:
+def _share(group: Sequence[_Batch], is_new: Sequence[bool], position: int | None) -> None:
     start = 0
     for batch in group:
         new = sum(is_new[start : start + len(batch.events)])

@@ -60,7 +60,7 @@ class Intake:
         EVENTS.labels("accepted").inc(written.new)
         EVENTS.labels("duplicate").inc(written.duplicates)
         with stage("known"):
-            updated = await self._progress.until(written.position, KNOWN_WITHIN_S)
+            updated = written.position is not None and await self._progress.until(written.position, KNOWN_WITHIN_S)
         return EventsAnswer(accepted=written.new, duplicates=written.duplicates, features_updated=updated)
 
     async def waiting(self) -> int:

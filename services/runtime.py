@@ -17,6 +17,7 @@ from infra.settings import Settings
 from services.applier import Applier
 from services.champion import ChampionWatch
 from services.errors import StoreDownError
+from services.forwarding import keep_forwarding
 from services.group_commit import GroupCommit
 from services.intake import Intake
 from services.items import ItemWatch
@@ -64,6 +65,7 @@ class Runtime:
         work = (
             self._commit.write_on(),
             self._progress.watch(),
+            keep_forwarding(self._log),
             self.champions.watch(),
             self.refresh.keep_up(),
             self.requests.write_on(),

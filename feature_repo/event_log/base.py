@@ -81,4 +81,24 @@ class EventLog(Protocol):
         Their ids are forgotten too: sent again, they count as new."""
         ...
 
+    def forward(self) -> int:
+        """Move on what this machine accepted while the log that all machines share was away; returns how many events.
+
+        To be called about every second by each process that appends. What cannot be moved now waits for the next call.
+        0 from a log that accepts nothing on its behalf.
+        """
+        ...
+
+    def spooled(self) -> int:
+        """How many events this machine accepted that the shared log does not have yet: nobody can read them."""
+        ...
+
+    def durability(self) -> str | None:
+        """What could lose events although `append` returned, as a sentence that says what to do; None: nothing.
+
+        Raises:
+            EventLogDownError: the log cannot be reached.
+        """
+        ...
+
     def close(self) -> None: ...

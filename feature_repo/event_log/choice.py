@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from feature_repo.event_log.base import EventLog
+from feature_repo.event_log.redis import RedisEventLog
+from feature_repo.event_log.spool import SpooledEventLog
 from feature_repo.event_log.sqlite import SqliteEventLog
 from infra.settings import Settings
 
@@ -11,6 +13,11 @@ def open_event_log(settings: Settings) -> EventLog:
     """The installation's log; the caller closes it.
 
     Raises:
-        EventLogDownError, EventLogFullError: its file cannot be opened or made.
+        EventLogDownError, EventLogFullError: its file cannot be opened or made. Redis is not asked before the first
+            call.
     """
+    if settings.event_stream == "redis":
+        assert settings.redis_url is not None  # checked where the settings are read
+        remote = RedisEventLog(settings.redis_url, settings.project, settings.redis_timeout_s)
+        return SpooledEventLog(remote, settings.spool, settings.event_log_mb)
     return SqliteEventLog(settings.event_log, settings.event_log_mb)

@@ -135,6 +135,15 @@ class SqliteEventLog:
             if removed < _TRIMMED_AT_ONCE:
                 return trimmed
 
+    def forward(self) -> int:
+        return 0
+
+    def spooled(self) -> int:
+        return 0
+
+    def durability(self) -> None:
+        """Every append is synced to the disk."""
+
     def is_empty(self) -> bool:
         """Whether it holds no event."""
         return self.last() == 0

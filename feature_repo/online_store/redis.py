@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 from feast import FeatureView, RepoConfig
 from feast.infra.key_encoding_utils import serialize_entity_key
@@ -38,6 +37,7 @@ from redis.retry import Retry
 from feature_repo.errors import OnlineStoreDownError
 from feature_repo.online_store.base import FoundRow, Row, Wanted
 from feature_repo.online_store.redis_reads import HashReads, found_row, hash_fields
+from feature_repo.redis_server import redis_address, redis_client
 
 NEWEST_WINS: Final = (Path(__file__).parent / "newest_wins.lua").read_text()
 NEWEST_WINS_SHA: Final = hashlib.sha1(NEWEST_WINS.encode(), usedforsecurity=False).hexdigest()  # Redis' own name for it
@@ -162,35 +162,17 @@ class PipelinedRedisOnlineStore(RedisOnlineStore):
 
     def _get_client(self, online_store_config: PipelinedRedisOnlineStoreConfig) -> Any:
         if self._client is None:
-            self._client = _client(Redis, online_store_config, Retry(NoBackoff(), 0))
+            self._client = _connected(Redis, online_store_config, Retry(NoBackoff(), 0))
         return self._client
 
     async def _get_client_async(self, online_store_config: PipelinedRedisOnlineStoreConfig) -> Any:
         if self._client_async is None:
-            self._client_async = _client(redis_asyncio.Redis, online_store_config, RetryAsync(NoBackoff(), 0))
+            self._client_async = _connected(redis_asyncio.Redis, online_store_config, RetryAsync(NoBackoff(), 0))
         return self._client_async
 
 
-def _client(kind: type[Any], config: PipelinedRedisOnlineStoreConfig, retry: Any) -> Any:
-    """A client that fails within the time-out: redis-py's default tries three times, with pauses in between."""
-    options = {
-        "socket_timeout": config.timeout_s,
-        "socket_connect_timeout": config.timeout_s,
-        "socket_keepalive": True,
-        "retry": retry,
-    }
-    if "://" in config.connection_string:
-        return kind.from_url(config.connection_string, **options)
-    [node], params = RedisOnlineStore._parse_connection_string(config.connection_string)
-    return kind(**{**options, **node, **params})
-
-
-def _address(connection_string: str) -> str:
-    """`host:port`, without user and password."""
-    if "://" in connection_string:
-        url = urlsplit(connection_string)
-        return f"{url.hostname}:{url.port or 6379}"
-    return connection_string.split(",")[0]
+def _connected(kind: type[Any], config: PipelinedRedisOnlineStoreConfig, retry: Any) -> Any:
+    return redis_client(kind, config.connection_string, config.timeout_s, retry)
 
 
 @contextmanager
@@ -204,7 +186,7 @@ def _reachable(config: RepoConfig) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise OnlineStoreDownError(
-            f"the online store, Redis at {_address(config.online_store.connection_string)}, failed: {error}; "
+            f"the online store, Redis at {redis_address(config.online_store.connection_string)}, failed: {error}; "
             f"see that it runs and that KAIROS_REDIS_URL names it"
         ) from error
 

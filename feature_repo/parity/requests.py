@@ -146,5 +146,5 @@ class _Unsure:
 @contextmanager
 def _scratch(settings: Settings) -> Iterator[Features]:
     with tempfile.TemporaryDirectory(prefix="kairos-parity-") as folder:
-        own = {"registry": None, "registry_type": "file", "online_store": "sqlite", "home": Path(folder)}
-        yield Features.open(settings.model_copy(update=own))
+        own = {"registry": None, "registry_type": "file", "online_store": "sqlite", "event_stream": "sqlite"}
+        yield Features.open(settings.model_copy(update={**own, "home": Path(folder)}))

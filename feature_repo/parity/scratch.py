@@ -61,7 +61,7 @@ def scratch_of(settings: Settings, events: int, users: int | None) -> Iterator[S
     Lake(settings.lake).prepare()
     with tempfile.TemporaryDirectory(prefix="kairos-parity-") as folder:
         project = f"{settings.project}_{Path(folder).name.rpartition('-')[2].lower()}"
-        own = {"project": project, "registry": None, "registry_type": "file"}
+        own = {"project": project, "registry": None, "registry_type": "file", "event_stream": "sqlite"}
         online = settings.model_copy(update={**own, "home": Path(folder, "online")})
         offline = settings.model_copy(update={**own, "home": Path(folder, "offline"), "online_store": "sqlite"})
         cut = _cut(Lake(settings.lake), Lake(online.lake), Lake(offline.lake), events, users)

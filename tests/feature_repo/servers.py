@@ -97,12 +97,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def own_redis(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Redis of the test's own, so that it can be halted and killed; its port is the last of its `args`."""
+def own_redis(folder: Path, *options: str, port: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A Redis of the test's own, so that it can be halted and killed; its port is the last of its `args`.
+
+    Args:
+        folder: where it keeps what `options` tell it to keep; another one on this folder goes on from there.
+    """
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("redis-server is not installed")
-    command = [program, "--save", "", "--dir", str(folder), "--port", str(free_port())]
+        missing("Redis", FileNotFoundError("redis-server is not installed"))
+    command = [str(program), "--save", "", *options, "--dir", str(folder), "--port", str(port or free_port())]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         with Redis(port=int(command[-1])) as client:
             for _ in range(100):
@@ -115,3 +119,12 @@ def own_redis(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield server
         finally:
             server.kill()  # SIGKILL, which ends a halted process too
+
+
+def port_of(server: subprocess.Popen[bytes]) -> int:
+    assert isinstance(server.args, list)
+    return int(server.args[-1])
+
+
+def url_of(server: subprocess.Popen[bytes]) -> str:
+    return f"redis://localhost:{port_of(server)}/0"
