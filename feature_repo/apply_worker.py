@@ -25,14 +25,17 @@ def work(config: Settings, tell: Any) -> NoReturn:
     next_in_line, turn = turns(config)
     next_in_line.take()
     # Feast takes seconds and hundreds of megabytes, which the third in line has no use for.
-    from feature_repo.applying import FeatureApplier, keep_applying
+    from feature_repo.applying import FeatureApplier, keep_applying, keep_trimming
 
     applier = FeatureApplier(config, tell)
+    trimming = threading.Thread(target=keep_trimming, args=(config,), daemon=True)
 
     def take_turn() -> None:
         applier.open()
         turn.take()
         next_in_line.give_back()
+        if trimming.ident is None:
+            trimming.start()
 
     keep_applying(applier, take_turn, tell)
 

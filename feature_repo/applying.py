@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from feature_repo.clock import Clock
+from feature_repo.errors import EventLogDownError, EventLogFullError
 from feature_repo.event import Event
-from feature_repo.event_log import FEATURES_CONSUMER, EventLog, open_event_log
+from feature_repo.event_log import FEATURES_CONSUMER, EventLog, open_event_log, trim_old
 from feature_repo.store import Features
 from feature_repo.store_errors import EVENT_ERRORS, STORE_ERRORS
 from feature_repo.stream import StreamPath
@@ -20,6 +23,8 @@ LOOK_EVERY_S: Final = 1.0
 """How long a place that was set back, as by a materialisation, may go unnoticed."""
 PAUSE_S: Final = 1.0
 """Between two tries while the store or the log is down."""
+
+TRIM_EVERY_S: Final = 3_600.0
 
 Tell = Callable[[dict[str, Any]], None]
 """Takes one of
@@ -88,6 +93,14 @@ class FeatureApplier:
             half = len(events) // 2
             self._apply(path, events[:half])
             self._apply(path, events[half:])
+
+
+def keep_trimming(config: Settings) -> NoReturn:
+    """Let old events go, every hour; if the log is down, an hour later."""
+    while True:
+        with suppress(EventLogDownError, EventLogFullError), closing(open_event_log(config)) as log:
+            trim_old(log, config, datetime.now(UTC))
+        time.sleep(TRIM_EVERY_S)
 
 
 def keep_applying(applier: FeatureApplier, take_turn: Callable[[], None], tell: Tell) -> NoReturn:

@@ -46,9 +46,9 @@ class FileTurn:
 
 
 def turns(config: Settings) -> tuple[Turn, Turn]:
-    """Being the next in line to apply events, and being the one who does: among the processes that share the log."""
+    """Being the next in line to apply events, and being the one who does: among all processes that share the log."""
     if config.event_stream == "redis":
         assert config.redis_url is not None  # checked where the settings are read
-        client = redis_client(Redis, config.redis_url, config.redis_timeout_s, Retry(NoBackoff(), 0))
-        return Lease(client, f"{config.project}:applier:next"), Lease(client, f"{config.project}:applier")
+        redis = redis_client(Redis, config.redis_url, config.redis_timeout_s, Retry(NoBackoff(), 0))
+        return Lease(redis, f"{config.project}:applier:next"), Lease(redis, f"{config.project}:applier")
     return FileTurn(config.home / "applier.next.lock"), FileTurn(config.home / "applier.lock")

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
-    workers: int = Field(default=1, ge=1, le=64, description="processes that answer requests")
+    workers: int = Field(default=1, ge=1, description="processes that answer requests; each has the model in memory")
     rank_within_s: float = Field(
         default=0.25, gt=0, description="the longest that a request waits for the model before a lower rung answers"
     )

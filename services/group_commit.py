@@ -33,7 +33,7 @@ class Written:
     new: int
     duplicates: int
     position: int | None
-    """No event of the batch lies after it in the log; None: they wait on this machine for the log to come back."""
+    """No event of the batch lies after it in the log; None: they are not in the log that is read, or it is away."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,11 @@ class GroupCommit:
             _share(group, is_new, position)
 
     def _append(self, events: Sequence[Event]) -> tuple[list[bool], int | None]:
-        new = self._log.append(events)
-        if self._log.spooled():
-            return new, None
+        is_new = self._log.append(events)
         try:
-            return new, self._log.last()
-        except EventLogDownError:  # went away since; the events are durable all the same
-            return new, None
+            return is_new, None if self._log.spooled() else self._log.last()
+        except EventLogDownError:  # the events are durable all the same
+            return is_new, None
 
     def _failed(self, error: Exception) -> None:
         FAILURES.labels("event_log").inc()

@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from feature_repo import schema as s
 from feature_repo.clock import Clock
 from services.errors import ServiceError, ThrottledError
-from services.group_commit import GroupCommit, Written
+from services.group_commit import GroupCommit
 from services.messages import EventsAnswer, EventsRequest
 from services.metrics import EVENTS, stage
 from services.progress import Progress
@@ -60,13 +60,8 @@ class Intake:
         EVENTS.labels("accepted").inc(written.new)
         EVENTS.labels("duplicate").inc(written.duplicates)
         with stage("known"):
-            updated = await self._until_known(written)
+            updated = written.position is not None and await self._progress.until(written.position, KNOWN_WITHIN_S)
         return EventsAnswer(accepted=written.new, duplicates=written.duplicates, features_updated=updated)
-
-    async def _until_known(self, written: Written) -> bool:
-        if written.position is None:
-            return False
-        return await self._progress.until(written.position, KNOWN_WITHIN_S)
 
     async def waiting(self) -> int:
         """Durable events that the features do not know yet."""

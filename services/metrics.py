@@ -17,9 +17,6 @@ FAILURES = Counter("kairos_part_failures", "Parts behind the service that failed
 REFUSED = Counter("kairos_refused_requests", "Requests refused at the door, by status", ["status"])
 EVENTS = Counter("kairos_events", "Events received, by what became of them", ["outcome"])
 WAITING = Gauge("kairos_events_waiting", "Durable events not yet in the features", multiprocess_mode="max")
-SPOOLED = Gauge(
-    "kairos_events_spooled", "Durable events on this machine that the shared log lacks", multiprocess_mode="max"
-)
 TOGETHER = Histogram("kairos_ranked_together", "Requests answered by one call of the model", buckets=(1, 2, 4, 8, 16))
 ITEMS_AGE = Gauge(
     "kairos_item_table_age_seconds", "Age of the item features that the ranker reads", multiprocess_mode="max"

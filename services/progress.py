@@ -58,7 +58,7 @@ class Progress:
     async def count(self) -> int:
         """Events that the features do not know now; if the log is down, when it last was not."""
         try:
-            self.waiting = await asyncio.to_thread(self._log.waiting, FEATURES_CONSUMER)
+            self.waiting = await asyncio.to_thread(self._waiting)
         except EventLogDownError as error:
             self._failed(error)
         else:
@@ -83,6 +83,9 @@ class Progress:
                     await self._awaited.wait()
             except TimeoutError:
                 pass
+
+    def _waiting(self) -> int:
+        return self._log.spooled() + self._log.waiting(FEATURES_CONSUMER)
 
     async def _look(self) -> None:
         try:

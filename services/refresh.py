@@ -13,6 +13,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 
 from feature_repo.clock import Clock
+from feature_repo.file_lock import try_lock
 from infra.settings import Settings, environment
 from services.metrics import REFRESHES
 
@@ -24,7 +25,7 @@ REFRESH_WITHIN_S = 600.0
 
 
 class ItemRefresh:
-    """Asks the worker for a refresh every minute; starts it when needed. One per service process."""
+    """Asks the worker for a refresh every minute; starts it when needed. One per worker of the service."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -33,15 +34,21 @@ class ItemRefresh:
         self._trouble = ""
 
     async def keep_up(self) -> None:
-        """Refresh at once, then every minute, until cancelled. Whatever fails is tried again a minute later."""
-        try:
-            while True:
-                began = asyncio.get_running_loop().time()
-                await self._refresh()
-                took = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(max(REFRESH_EVERY_S - took, 0.0))
-        finally:
-            await self._end()
+        """Refresh at once, then every minute, until cancelled. Whatever fails is tried again a minute later.
+
+        Of several workers with one home one does it, and another when that one is gone.
+        """
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        with (self._settings.home / "refresher.lock").open("a") as turn:
+            try:
+                while True:
+                    began = asyncio.get_running_loop().time()
+                    if try_lock(turn.fileno()):
+                        await self._refresh()
+                    took = asyncio.get_running_loop().time() - began
+                    await asyncio.sleep(max(REFRESH_EVERY_S - took, 0.0))
+            finally:
+                await self._end()
 
     async def _refresh(self) -> None:
         try:

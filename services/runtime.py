@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +19,10 @@ from infra.settings import Settings
 from services.applier import Applier
 from services.champion import ChampionWatch
 from services.errors import StoreDownError
+from services.forwarding import keep_forwarding
 from services.group_commit import GroupCommit
 from services.intake import Intake
 from services.items import ItemWatch
-from services.log_care import LogCare
 from services.messages import Health
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
@@ -32,6 +33,9 @@ from services.request_log import RequestSample
 log = logging.getLogger("bentoml.kairos")
 
 WARM_UP_WITHIN_S = 30.0
+SWITCH_S = 0.001
+"""How long a thread may keep Python's lock when another wants it. By default 5 ms, which a request pays for each of its
+array operations while a model is read in the background."""
 
 
 class Runtime:
@@ -44,7 +48,6 @@ class Runtime:
         self.champions = ChampionWatch(settings.champion, packed, self.items)
         self.refresh = ItemRefresh(settings, self.clock)
         self._log = open_event_log(settings)
-        self._log_care = LogCare(self._log, settings)
         self._commit = GroupCommit(self._log)
         self._progress = Progress(self._log)
         self.applier = Applier(settings, self.clock, self._progress.reached)
@@ -59,19 +62,17 @@ class Runtime:
         """Load the model and open the store; then keep up in the background, with what a crash left unapplied too."""
         # It takes seconds to be ready, and nobody waits for it.
         self._tasks = [self._background(self.applier.keep_up())]
-        # One request is one user: threads within an operation cost more than they bring.
-        torch.set_num_threads(1)
-        threadpool_limits(1, "blas")
+        _share_the_machine()
         await asyncio.to_thread(self.items.follow)
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()
         work = (
             self._commit.write_on(),
             self._progress.watch(),
+            keep_forwarding(self._log),
             self.champions.watch(),
             self.refresh.keep_up(),
             self.requests.write_on(),
-            self._log_care.keep_up(),
         )
         self._tasks += [self._background(part) for part in work]
 
@@ -120,6 +121,17 @@ class Runtime:
         task = asyncio.create_task(work)
         task.add_done_callback(_report)
         return task
+
+
+def _share_the_machine() -> None:
+    """Let no work in the background hold up a request for longer than its own share of the processor.
+
+    One request is one user: threads within an operation cost more than they bring. BLAS's do harm besides: it lets one
+    operation of several threads run at a time, so that requests stood for seconds while a new model was read.
+    """
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _iso(moment: float) -> str:

@@ -87,7 +87,7 @@ async def _health() -> Health | None:
     service_class=EdgedService,
     description="Recommendations that know the last click.",
     labels={"project": "kairos"},
-    workers=1,
+    workers=settings().workers,
     traffic={"timeout": REQUEST_WITHIN_S},
     metrics={"enabled": True, "duration": {"buckets": BUCKETS_S}},
     # Pages of other origins are let in by the edge, if at all.

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .conftest import Shop, serving
+import httpx
+import psutil
+
+from .conftest import Running, Shop, serving
 
 BATCH = 50
 
@@ -49,3 +52,48 @@ def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_mu
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert service.client.post("/recommend", json={"user_id": "visitor"}).json()["user_known"] is True
+
+
+def test_when_the_worker_whose_applier_works_is_killed_the_other_ones_takes_over(shop: Shop, tmp_path: Path) -> None:
+    own = shop.copy(tmp_path / "home")
+    with serving(own, tmp_path / "log", more={"KAIROS_WORKERS": "2"}) as service:
+        service.until_known()
+        deadline = time.monotonic() + 120
+        while sum(map(_stands_in_line, _appliers(service))) < 2:
+            assert time.monotonic() < deadline, service.log()
+            time.sleep(0.2)
+        [working] = [p for p in _appliers(service) if p.pid == _holder(own.settings.home / "applier.lock")]
+        os.kill(working.ppid(), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not _is_known(service):
+            assert time.monotonic() < deadline, service.log()
+            time.sleep(0.1)
+        assert _holder(own.settings.home / "applier.lock") != working.pid
+
+
+def _appliers(service: Running) -> list[psutil.Process]:
+    """Children of the service's workers."""
+    every = psutil.Process(service.process.pid).children(recursive=True)
+    return [process for process in every if "feature_repo.apply_worker" in process.cmdline()]
+
+
+def _stands_in_line(applier: psutil.Process) -> bool:
+    return any(Path(file.path).name == "applier.lock" for file in applier.open_files())
+
+
+def _holder(lock: Path) -> int:
+    """Process id of who has a file's lock."""
+    [line] = [
+        line.split()
+        for line in Path("/proc/locks").read_text().splitlines()
+        if f":{lock.stat().st_ino} " in line and "->" not in line
+    ]
+    return int(line[4])
+
+
+def _is_known(service: Running) -> bool:
+    try:
+        answer = service.client.post("/events", json=_batch("after the kill"))
+    except httpx.TransportError:  # the connection was to the worker that is gone
+        return False
+    return bool(answer.json()["features_updated"])

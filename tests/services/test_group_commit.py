@@ -10,6 +10,8 @@ import pytest
 
 from feature_repo.errors import EventLogDownError, EventLogFullError
 from feature_repo.event import Event
+from feature_repo.event_log.redis import RedisEventLog
+from feature_repo.event_log.spool import SpooledEventLog
 from feature_repo.event_log.sqlite import SqliteEventLog
 from services.errors import LogFullError, NotDurableError, ServiceError, ThrottledError
 from services.group_commit import MAX_QUEUED, MAX_TOGETHER, GroupCommit, Written
@@ -120,3 +122,13 @@ async def test_a_client_that_has_gone_does_not_disturb_the_others(commit: GroupC
     gone.cancel()
     assert counts(await written(commit, events("b"))) == [(1, 0)]
     assert len(log.read(0)) == 2
+
+
+async def test_what_waits_on_this_machines_disk_is_durable_but_known_to_nobody(tmp_path: Path) -> None:
+    nowhere = RedisEventLog("redis://127.0.0.1:1", "test", 0.1)
+    spooled = SpooledEventLog(nowhere, tmp_path / "spool.db", 10)
+    commit = GroupCommit(spooled)
+    assert await written(commit, events("a", "b"), events("b")) == [Written(2, 0, None), Written(0, 1, None)]
+    assert spooled.spooled() == 2
+    commit.close()
+    spooled.close()
