@@ -51,6 +51,18 @@ class OnlineFeatures:
         if self._features:
             await self._features.feast.close()
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Look a list of features up ahead of the first request for it, which may not wait for that. Blocking; where
+        the store is down or not open yet, nothing is done."""
+        if self._features is None:
+            return
+        try:
+            self._features.online_reader(names)
+        except STORE_ERRORS as error:
+            log.warning("the features cannot be looked up ahead: %s: %s", type(error).__name__, error)
+        else:
+            self._prepared.add(tuple(names))
+
     async def row(self, user: str, names: Sequence[str], now: datetime, *, within_s: float | None = None) -> OnlineRow:
         """The named features of one user at this moment.
 
