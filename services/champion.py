@@ -73,6 +73,7 @@ class ChampionWatch:
         pointer: Path,
         packed: Callable[[], tuple[str, Path] | None] = lambda: None,
         items: ItemWatch | None = None,
+        ahead: Callable[[Served], None] = lambda served: None,
     ) -> None:
         """Nothing is loaded yet.
 
@@ -80,10 +81,12 @@ class ChampionWatch:
             pointer: the champion pointer.
             packed: tag and folder of the bundle that came with the Bento, for where no pointer can be followed.
             items: where newer item tables come from; None: every model keeps its own.
+            ahead: called with a model before requests meet it; blocking.
         """
         self._pointer = pointer
         self._packed = packed
         self._items = items
+        self._ahead = ahead
         self._refused: str | None = None
         # One of its own: loading takes seconds, and the event loop's threads are there for the requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="champion")
@@ -140,6 +143,7 @@ class ChampionWatch:
             with stage("load_model"):
                 served = self._with_newest_items(Served.load(tag, folder))
                 try_out(served.recommender)
+                self._ahead(served)
         except BUNDLE_ERRORS as error:
             SWAPS.labels("refused").inc()
             log.error("model %s is refused: %s: %s", tag, type(error).__name__, error)

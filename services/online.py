@@ -78,7 +78,8 @@ class OnlineFeatures:
             with stage("features"):
                 async with asyncio.timeout(self._read_within_s if within_s is None else within_s):
                     features = await self._open()
-                    await self._prepare(features, names)
+                    if tuple(names) not in self._prepared:
+                        await asyncio.to_thread(self.prepare, names)
                     if self._reads_async:
                         row = await features.online_row_async(user, names, now)
                     else:
@@ -110,13 +111,6 @@ class OnlineFeatures:
         self._opening = None
         if not opening.cancelled() and opening.exception() is None:
             self._features = opening.result()
-
-    async def _prepare(self, features: Features, names: Sequence[str]) -> None:
-        """Have a list of features looked up in the registry, beside the event loop: that takes longer than reading."""
-        asked = tuple(names)
-        if asked not in self._prepared:
-            await asyncio.to_thread(features.online_reader, asked)
-            self._prepared.add(asked)
 
     def _failed(self, error: Exception) -> None:
         if self._failed_at is None:

@@ -45,7 +45,9 @@ class Runtime:
         self.clock = Clock.of(settings)
         self.online = OnlineFeatures(settings)
         self.items = ItemWatch(settings.packed, self.clock.now)
-        self.champions = ChampionWatch(settings.champion, packed, self.items)
+        self.champions = ChampionWatch(
+            settings.champion, packed, self.items, ahead=lambda served: self.online.prepare(served.features)
+        )
         self.refresh = ItemRefresh(settings, self.clock)
         self._log = open_event_log(settings)
         self._commit = GroupCommit(self._log)

@@ -15,6 +15,7 @@ import bentoml
 from feast import FeatureStore
 from feast.repo_config import RepoConfig
 
+from benchmarks.serving.traffic import RECOMMEND
 from feature_repo import schema as s
 from feature_repo.store import Features
 from infra.settings import Settings, settings
@@ -70,7 +71,7 @@ class Floor:
     async def stop(self) -> None:
         await self.feast.close()
 
-    @bentoml.api(route="/recommend", output_spec=RecommendAnswer)
+    @bentoml.api(route=RECOMMEND, output_spec=RecommendAnswer)
     async def recommend(self, request: RecommendRequest, /) -> RecommendAnswer:
         """The whole row."""
         row = await self.feast.get_online_features_async(self.features, [{s.USER_ID: request.user_id, **self.moment}])

@@ -1,4 +1,4 @@
-"""The figure `hot_swap`: another champion is crowned under load, and the first again, several times."""
+"""The figure `hot_swap`: another champion is crowned under load and rolled back, several times."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def measure(plan: Plan) -> dict[str, Any]:
         with loading(*mixed(service.port, seconds, people, "hot-swap-", plan)) as loads:
             time.sleep(plan.before_s)
             for number in range(plan.swaps):
-                registry.crown(pointer, first if number % 2 else second)
+                if number % 2:
+                    registry.rollback(pointer)
+                else:
+                    registry.crown(pointer, second)
                 crowned.append(time.perf_counter())
                 time.sleep(plan.swap_every_s)
             outcome = loads.outcome()

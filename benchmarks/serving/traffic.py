@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-VERSION: Final = ""
+VERSION: Final = "/v1"
 """Of the API, the beginning of its paths."""
 RECOMMEND: Final = f"{VERSION}/recommend"
 EVENTS: Final = f"{VERSION}/events"
