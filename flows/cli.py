@@ -186,7 +186,7 @@ def serve() -> None:
     if start:
         console.print(f"The data end at {start:%Y-%m-%d %H:%M} UTC, so the service's clock starts there.")
     console.print(f"\nReady: {url} (OpenAPI page), {url}/metrics. Ask, tell what happened, ask again:\n", style="bold")
-    for line in curl_lines(url, user, item, with_key=config.require_keys or config.keys.exists()):
+    for line in curl_lines(url, user, item, with_key=config.require_keys or config.keys_file.exists()):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     try:
         raise typer.Exit(process.wait())

@@ -26,7 +26,7 @@ def add(
     """Make a key and print it: this once, only its hash is kept. A running service knows it within a second."""
     from feature_repo.file_lock import file_lock
 
-    file = settings().keys
+    file = settings().keys_file
     with file_lock(file.with_suffix(".lock"), "the keys' file"):
         keys, secret = Keys.load(file).add(name, _rights(rights), rate, datetime.now(UTC))
         keys.save(file)
@@ -46,7 +46,7 @@ def list_() -> None:
             "rate": key.rate or "the service's",
             "created": f"{key.created:%Y-%m-%d %H:%M}",
         }
-        for key in Keys.load(settings().keys).keys
+        for key in Keys.load(settings().keys_file).keys
     ]
     show_rows("Keys", rows)
 
@@ -56,7 +56,7 @@ def remove(name: Name) -> None:
     """Shut a client out; a running service does so within a second."""
     from feature_repo.file_lock import file_lock
 
-    file = settings().keys
+    file = settings().keys_file
     with file_lock(file.with_suffix(".lock"), "the keys' file"):
         keys = Keys.load(file).remove(name)
         keys.save(file)

@@ -246,7 +246,7 @@ class Settings(BaseSettings):
         return self.home / "bentoml"
 
     @property
-    def keys(self) -> Path:
+    def keys_file(self) -> Path:
         """The clients' keys, hashed; where the file exists, nobody gets in without one."""
         return self.home / "keys.json"
 

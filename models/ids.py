@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +39,9 @@ class IdMap:
 
     def encode(self, names: Sequence[str | None]) -> npt.NDArray[np.int32]:
         """Inside ids [n] of the strings [n]."""
-        ids = self._ids
-        return np.fromiter((ids.get(name, UNKNOWN) for name in names), dtype=np.int32, count=len(names))  # type: ignore[arg-type]
+        # Looked up without a step of Python's own for each: a request has several hundred.
+        inside = map(self._ids.get, names, repeat(UNKNOWN))  # type: ignore[arg-type]
+        return np.fromiter(inside, dtype=np.int32, count=len(names))
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The strings of inside ids; 0 and out-of-range ids are a programming error (IndexError)."""

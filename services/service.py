@@ -71,7 +71,7 @@ class EdgedService(bentoml.Service):  # type: ignore[misc]
 
 def key_ring() -> KeyRing:
     """The keys of this installation."""
-    return KeyRing(settings().keys, required=settings().require_keys)
+    return KeyRing(settings().keys_file, required=settings().require_keys)
 
 
 async def _health() -> Health | None:

@@ -18,7 +18,7 @@ EXAMPLES = 5
 def test_no_answer_is_outside_of_the_document(shop: Shop, tmp_path: Path) -> None:
     own = shop.copy(tmp_path / "home")
     keys, secret = Keys().add("fuzz", list(Right), None, datetime.now(UTC))
-    keys.save(own.settings.keys)
+    keys.save(own.settings.keys_file)
     with serving(own, tmp_path / "log") as service:
         arguments = [
             *("--header", f"Authorization: Bearer {secret}"),

@@ -48,7 +48,7 @@ def guarded(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
         ("eager", (Right.RECOMMEND,), "3/hour"),
     ):
         keys, secrets[name] = keys.add(name, rights, rate, NOW)
-    keys.save(own.settings.keys)
+    keys.save(own.settings.keys_file)
     more = {"KAIROS_CORS_ORIGINS": SHOP_PAGE, "KAIROS_RATE_LIMIT": "1000/second"}
     with serving(own, folder / "log", more=more) as service:
         yield Guarded(service, secrets)
@@ -113,7 +113,7 @@ def test_only_the_shops_page_may_call(guarded: Guarded) -> None:
 
 
 def test_a_key_comes_and_goes_without_a_restart(guarded: Guarded) -> None:
-    file = guarded.service.shop.settings.keys
+    file = guarded.service.shop.settings.keys_file
     before = Keys.load(file)
     keys, secret = before.add("guest", (Right.EVENTS,), None, NOW)
     keys.save(file)
