@@ -246,7 +246,7 @@ class Recommender:
         """What is popular, for the places that the ranking left empty."""
         taken = {*(item.item_id for item in answer), *self.vocabulary.items.decode(barred)}
         more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken, only=ask.only)
-        return self._below(answer, more)
+        return below(answer, more)
 
     def _order(self, batch: StateBatch, candidates: Candidates, mode: Mode) -> Scores:
         """[B, C] the score that orders the answer."""
@@ -282,13 +282,13 @@ class Recommender:
         ids = np.unique(self.vocabulary.items.encode(list(items)))
         return ids[ids > 0]
 
-    @staticmethod
-    def _below(answer: list[Recommendation], more: list[Recommendation]) -> list[Recommendation]:
-        """More recommendations, with scores that keep them below the answer's."""
-        if not answer or not more:
-            return more
-        shift = min(0.0, answer[-1].score - more[0].score - 1.0)
-        return [replace(item, score=item.score + shift) for item in more]
+
+def below(answer: Sequence[Recommendation], more: list[Recommendation]) -> list[Recommendation]:
+    """More recommendations, with scores that keep them below the answer's."""
+    if not answer or not more:
+        return more
+    shift = min(0.0, answer[-1].score - more[0].score - 1.0)
+    return [replace(item, score=item.score + shift) for item in more]
 
 
 def fused(scores: Mapping[str, Scores]) -> Scores:

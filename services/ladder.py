@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from feature_repo.schema import PURCHASE
-from models.recommender import Ask, Recommendation, Recommender
+from models.recommender import Ask, Recommendation, Recommender, below
 from models.state import UserState
 from services.champion import Served
 from services.errors import StoreDownError
@@ -136,9 +136,7 @@ def _made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tup
     if len(items) < ask.k:
         taken = barred.union(item.item_id for item in items)
         more = recommender.popular(ask.k - len(items), categories=ask.categories, exclude=taken)
-        # Scores of two kinds: the popular ones are moved below the model's.
-        shift = min(0.0, items[-1].score - more[0].score - 1.0) if more else 0.0
-        items += [replace(item, score=item.score + shift) for item in more]
+        items += below(items, more)
     return Step.CACHED, items
 
 

@@ -76,18 +76,7 @@ class RecommendPipeline:
     async def _recommended(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer]:
         served, now = self._served(), self._clock.now()
         split = [served.recommender.known(request.items) for request in requests]
-        asks = [
-            Ask(
-                state=_nameless(request.user_id, now),
-                k=request.k,
-                items=known,
-                exclude=request.exclude,
-                categories=request.allowed_categories,
-                novel_only=request.novel_only,
-                rest=True,
-            )
-            for request, (known, _) in zip(requests, split, strict=True)
-        ]
+        asks = [_ask(request, known, now) for request, (known, _) in zip(requests, split, strict=True)]
         outcomes = await self._ladder.answer(served, asks, now)
         return [
             _recommend_answer(served, outcome, unknown) for outcome, (_, unknown) in zip(outcomes, split, strict=True)
@@ -144,16 +133,7 @@ class RecommendPipeline:
     async def _companions(self, request: SimilarRequest | CartRequest, items: Sequence[str]) -> RecommendAnswer:
         served, now = self._served(), self._clock.now()
         known, unknown = served.recommender.known(items)
-        ask = Ask(
-            state=_nameless(request.user_id, now),
-            k=request.k,
-            items=known,
-            exclude=request.exclude,
-            categories=request.allowed_categories,
-            novel_only=request.novel_only,
-            rest=True,
-            companions=bool(known),
-        )
+        ask = _ask(request, known, now, companions=bool(known))
         [outcome] = await self._ladder.answer(served, [ask], now)
         return _recommend_answer(served, outcome, unknown)
 
@@ -162,6 +142,26 @@ class RecommendPipeline:
         if served is None:
             raise NoModelError
         return served
+
+
+def _ask(
+    request: RecommendRequest | SimilarRequest | CartRequest,
+    items: Sequence[str],
+    now: datetime,
+    *,
+    companions: bool = False,
+) -> Ask:
+    """What a request wants of the model, given those of its items that the model knows."""
+    return Ask(
+        state=_nameless(request.user_id, now),
+        k=request.k,
+        items=items,
+        exclude=request.exclude,
+        categories=request.allowed_categories,
+        novel_only=request.novel_only,
+        rest=True,
+        companions=companions,
+    )
 
 
 def _nameless(user: str | None, now: datetime) -> UserState:
