@@ -62,3 +62,12 @@ class IdMap:
         """Reads what `save` wrote, and the one list that it wrote before there were lines."""
         # Lines of bytes: those of text end at more than line feeds.
         return cls(name for line in file.read_bytes().splitlines() for name in json.loads(line))
+
+
+def is_among(ids: npt.NDArray[np.int32], among: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """[M] whether each id is among sorted ids."""
+    if not len(among):
+        return np.zeros(len(ids), dtype=bool)
+    at = np.searchsorted(among, ids)
+    at[at == len(among)] = 0
+    return among[at] == ids

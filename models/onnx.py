@@ -63,6 +63,15 @@ def export(
             logger.setLevel(level)
 
 
+def on_one_thread(model: str | bytes) -> onnxruntime.InferenceSession:
+    """A file or its content, ready to run. A request is one user: threads within an operation cost more than they
+    bring."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 class Session:
     """A network ready to run."""
 
@@ -71,12 +80,8 @@ class Session:
         Raises:
             BundleError: the file is missing or damaged.
         """
-        options = onnxruntime.SessionOptions()
-        # A request is one user: threads within an operation cost more than they bring.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = on_one_thread(str(file))
         except Exception as error:  # a class of its own for each thing that can be wrong with a file
             raise BundleError(f"{file}: cannot be read ({error}); train again") from error
         self._inputs: dict[str, type[np.generic]] = {

@@ -14,10 +14,11 @@ from models.batch import Ints, StateBatch, encode
 from models.candidates import CandidateConfig, Candidates, Mask, generate, scores_of
 from models.explanation import Explanation, FeatureReason, events_for, features_of, sources_of
 from models.features import FeatureSpace
+from models.ids import is_among
 from models.items import ItemNames, ItemTable
 from models.ranker import Mode, Ranker, ranker_input
 from models.resting import resting
-from models.sources.base import Limits, Scores, Source, is_among
+from models.sources.base import Limits, Scores, Source
 from models.sources.own import Own
 from models.sources.popularity import Popularity
 from models.state import UserState

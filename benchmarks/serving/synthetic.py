@@ -17,7 +17,7 @@ from scipy import sparse
 
 from feature_repo.schema import PROFILE_COLUMNS
 from models import bundle
-from models.items import ItemTable
+from models.items import ItemTable, Texts
 from models.ranker import Ranker
 from models.recommender import Recommender
 from models.sources.als import Als
@@ -64,7 +64,8 @@ class _Enlarge:
         made_up = (f"synthetic-{number}" for number in range(len(self._of) - self._size))
         items = type(real.vocabulary.items)([*names, *made_up])
         vocabulary = replace(real.vocabulary, items=items)
-        table = ItemTable(*(getattr(real.items, part)[self._of] for part in ("codes", "numbers", "names")))
+        shown = Texts(real.items.names.codes[self._of], real.items.names.values)
+        table = ItemTable(real.items.codes[self._of], real.items.numbers[self._of], shown)
         sources = {name: self._source(source) for name, source in real.sources.items()}
         ranker = None if real.ranker is None else self._ranker(real.ranker, vocabulary)
         return replace(real, vocabulary=vocabulary, items=table, sources=sources, ranker=ranker)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.batch import Ints
+from models.ids import is_among
 from models.index import NOTHING, VectorIndex
-from models.sources.base import Limits, Scores, is_among
+from models.sources.base import Limits, Scores
 
 
 @dataclass(frozen=True)

@@ -101,12 +101,3 @@ def top_k(scores: Scores, k: int) -> tuple[Ints, Scores]:
     values = np.take_along_axis(values, order, axis=1)
     ids = np.where(np.isfinite(values), np.take_along_axis(part, order, axis=1), 0)
     return ids.astype(np.int32), values
-
-
-def is_among(ids: Ints, among: Ints) -> npt.NDArray[np.bool_]:
-    """[M] whether each id is among sorted ids."""
-    if not len(among):
-        return np.zeros(len(ids), dtype=bool)
-    at = np.searchsorted(among, ids)
-    at[at == len(among)] = 0
-    return among[at] == ids

@@ -249,9 +249,7 @@ class Sequence(Source):
         bias = (self.encoder.bias.weight[:, 0] + self.encoder.prior).detach().numpy()
         bias = np.where(self._seen, bias, NOTHING).astype(np.float32)
         bias[0] = NOTHING
-        # The encoder ends in a layer norm: its vectors are all about as long.
-        typical = float(dict(self.encoder.blocks.named_parameters())["norm.weight"].detach().norm())
-        return VectorIndex.build(self._table(), bias, typical)
+        return VectorIndex.build(self._table(), bias)
 
     @property
     def is_whole(self) -> bool:
