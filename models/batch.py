@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from feature_repo.schema import CATEGORY, PROFILE_COLUMNS, SESSION_EVENTS
-from models.state import OWN, Floats, UserState
+from models.state import OWN, Floats, UserState, or_zero
 from models.vocabulary import Vocabulary
 
 Ints = npt.NDArray[np.int32]
@@ -58,6 +59,16 @@ class StateBatch:
 
     def __len__(self) -> int:
         return len(self.now)
+
+    @cached_property
+    def own_bounds(self) -> npt.NDArray[np.intp]:
+        """[B + 1] where each user's own items begin and end."""
+        return np.searchsorted(self.own_row, np.arange(len(self) + 1))
+
+    @cached_property
+    def own_decayed(self) -> Floats:
+        """[M] the decayed weight of each own item, 0 where unknown."""
+        return or_zero(self.own[:, OWN.index("own_decayed")])
 
     def part(self, start: int, stop: int) -> StateBatch:
         """The users start..stop as a batch of their own."""
@@ -151,7 +162,7 @@ def encode(states: Sequence[UserState], vocabulary: Vocabulary, others: Sequence
         session_time=session_time,
         affinity_row=affinity_row,
         affinity_category=affinity_category,
-        affinity_share=np.nan_to_num(affinity_share),
+        affinity_share=or_zero(affinity_share),
         cycle_row=cycle_row,
         cycle_category=cycle_category,
         cycle_gap_days=cycle_gap_days,

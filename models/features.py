@@ -19,7 +19,7 @@ from feature_repo.schema import BRAND, CATEGORY, DEPARTMENT, SUBCATEGORY
 from models.batch import Array, Ints, StateBatch
 from models.items import STATIC_FEATURES, ItemTable
 from models.sources.base import Scores
-from models.state import ACTIVITY, DAY_S, OWN, REQUEST_TIME
+from models.state import ACTIVITY, DAY_S, OWN, REQUEST_TIME, or_zero
 from models.vocabulary import ITEM_CATEGORICALS
 
 GROUPS: Final = (SUBCATEGORY, CATEGORY, DEPARTMENT, BRAND)
@@ -114,8 +114,8 @@ class FeatureSpace:
                 age_days = (batch.now - values) / DAY_S
                 out[:, column] = _log(np.where(np.isnan(age_days), _LONG_AGO_DAYS, age_days))
             else:
-                known = np.nan_to_num(values)
-                out[:, column] = np.sign(known) * np.log1p(np.abs(known))
+                there = or_zero(values)
+                out[:, column] = np.sign(there) * np.log1p(np.abs(there))
         return out
 
 
@@ -157,7 +157,7 @@ class _OwnItems:
         row = batch.own_row
         self._keys = _Keys(row.astype(np.int64) * n_items + batch.own_item)
         purchases, decayed, fast, slow, first, last, last_purchase = batch.own.T
-        self.decayed = np.concatenate([[0.0], np.nan_to_num(decayed)])
+        self.decayed = np.concatenate([[0.0], batch.own_decayed])
         """[1 + M]"""
         now = batch.now[row]
         total = np.bincount(row, self.decayed[1:], len(batch))[row]
@@ -216,7 +216,7 @@ def _group_block(batch: StateBatch, candidates: Ints, items: ItemTable, mine: Ar
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     found = pairs[starts]
     own = batch.own.T[:, np.nonzero(inside)[0][order]]  # [len(OWN), M of some group], a group's items side by side
-    sums = np.add.reduceat(np.nan_to_num(own[_SUMMED]), starts, axis=1) if len(starts) else np.empty((3, 0))
+    sums = np.add.reduceat(or_zero(own[_SUMMED]), starts, axis=1) if len(starts) else np.empty((3, 0))
     purchases, decayed, fast = sums
     distinct = np.diff(starts, append=len(pairs))
     last = np.maximum.reduceat(own[OWN.index("own_last_at")], starts) if len(starts) else np.empty(0)
@@ -255,15 +255,14 @@ def _affinity(batch: StateBatch, category: Ints) -> Array:
 def _user_columns(batch: StateBatch) -> Array:
     """[B, len(_USER_FEATURES)]"""
     since = (batch.now[:, None] - batch.activity[:, _TIMES]) / DAY_S
-    decayed = np.nan_to_num(batch.own[:, OWN.index("own_decayed")])
     columns = [
         _log(batch.activity[:, _COUNTS]),
         _log(np.where(np.isnan(since), _LONG_AGO_DAYS, since)),
         np.log1p(np.bincount(batch.own_row, minlength=len(batch)))[:, None],
-        np.log1p(np.bincount(batch.own_row, decayed, len(batch)))[:, None],
+        np.log1p(np.bincount(batch.own_row, batch.own_decayed, len(batch)))[:, None],
     ]
     return np.concatenate(columns, axis=1)
 
 
 def _log(values: Array) -> Array:
-    return np.asarray(np.log1p(np.maximum(np.nan_to_num(values), 0.0)))
+    return np.asarray(np.log1p(np.maximum(or_zero(values), 0.0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -232,15 +233,12 @@ class Recommender:
             admitted &= is_among(items, wanted)
         at = np.flatnonzero(admitted)
         at = at[np.argsort(-scores[at], kind="stable")[: ask.k]]
-        names = self.vocabulary.items.names
         proposed = candidates.proposed if wanted is None else _with_score(candidates)
+        by = np.stack([mask[row, at] for mask in proposed.values()], axis=1)  # [k, sources]
+        names, sources = self.vocabulary.items.names, tuple(proposed)
         return [
-            Recommendation(
-                names[items[column] - 1],
-                float(scores[column]),
-                tuple(name for name, mask in proposed.items() if mask[row, column]),
-            )
-            for column in at.tolist()
+            Recommendation(names[item - 1], score, tuple(compress(sources, proposers)))
+            for item, score, proposers in zip(items[at].tolist(), scores[at].tolist(), by.tolist(), strict=True)
         ]
 
     def _from_below(self, ask: Ask, answer: list[Recommendation], barred: Ints) -> list[Recommendation]:

@@ -162,7 +162,7 @@ class UserState:
             profile=tuple(_text(row.get(name)) for name in PROFILE_COLUMNS),
             seen_items=_texts(row.get(TAKEN_COLUMNS[0])),
             bought_items=_texts(row.get(TAKEN_COLUMNS[1])),
-            request_time=np.nan_to_num(np.array([_float(row.get(name)) for name in REQUEST_TIME])),
+            request_time=or_zero(np.array([_float(row.get(name)) for name in REQUEST_TIME])),
             numbers={
                 name: float(value)
                 for name, value in row.items()
@@ -180,7 +180,7 @@ class UserState:
         """The items that are not new to this user: those bought, or all that the user had to do with."""
         if not bought:
             return {*self.seen_items, *self.own_items}
-        purchases = np.nan_to_num(self.own[:, _PURCHASES]) > 0
+        purchases = self.own[:, _PURCHASES] > 0
         return {*self.bought_items, *(item for item, n in zip(self.own_items, purchases, strict=True) if n)}
 
     def with_items(self, items: Sequence[str], event_type: str = CART) -> UserState:
@@ -225,6 +225,11 @@ class UserState:
 def other_numbers(states: Iterable[UserState]) -> tuple[str, ...]:
     """The names of the states' `numbers`, sorted."""
     return tuple(sorted({name for state in states for name in state.numbers}))
+
+
+def or_zero(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same values with 0 for NaN; `np.nan_to_num` takes several times as long on a request's few."""
+    return np.where(np.isnan(values), 0.0, values)
 
 
 def _missing(value: Any) -> bool:

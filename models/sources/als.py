@@ -18,7 +18,6 @@ from models.index import NOTHING, VectorIndex
 from models.interactions import Interactions
 from models.sources.asked import ByVector
 from models.sources.base import Scores, Source
-from models.state import OWN
 
 _CONFIG, _FACTORS, _INDEX = "als.json", "factors.npy", "index"
 
@@ -77,11 +76,10 @@ class Als(Source):
         """[B, factors] the users' vectors, solved from their own items."""
         if self.factors is None or self._gram is None:
             raise NotFittedError("als: call fit or load first")
-        weight = self.config.alpha * np.log1p(np.nan_to_num(batch.own[:, OWN.index("own_decayed")]))
+        weight = self.config.alpha * np.log1p(batch.own_decayed)
         weight = weight.astype(np.float32)
-        bounds = np.searchsorted(batch.own_row, np.arange(len(batch) + 1))
         out = np.zeros((len(batch), self.factors.shape[1]), dtype=np.float32)
-        for row, (start, stop) in enumerate(pairwise(bounds)):
+        for row, (start, stop) in enumerate(pairwise(batch.own_bounds.tolist())):
             if start == stop:
                 continue
             own = self.factors[batch.own_item[start:stop]]  # [n own, factors]

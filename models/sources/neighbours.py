@@ -17,7 +17,6 @@ from models.index import NOTHING
 from models.interactions import Interactions
 from models.sources.asked import OfFew
 from models.sources.base import Source
-from models.state import OWN
 
 _CONFIG = "neighbours.json"
 _PARTS = ("data", "indices", "indptr")
@@ -63,9 +62,10 @@ class Neighbours(Source):
         """The neighbours of the users' own items."""
         if self.similarity is None:
             raise NotFittedError("neighbours: call fit or load first")
-        weight = np.log1p(np.nan_to_num(batch.own[:, OWN.index("own_decayed")])).astype(np.float32)
-        bounds = np.searchsorted(batch.own_row, np.arange(len(batch) + 1))
-        query = sparse.csr_matrix((weight, batch.own_item, bounds), shape=(len(batch), self.similarity.shape[0]))
+        weight = np.log1p(batch.own_decayed).astype(np.float32)
+        query = sparse.csr_matrix(
+            (weight, batch.own_item, batch.own_bounds), shape=(len(batch), self.similarity.shape[0])
+        )
         found = query @ self.similarity
         found.data[found.data <= 0] = NOTHING
         return OfFew(found.indptr, found.indices, found.data, self.similarity.shape[0])

@@ -14,7 +14,7 @@ from models.errors import NotFittedError
 from models.interactions import Interactions
 from models.sources.asked import OfFew
 from models.sources.base import Source
-from models.state import OWN
+from models.state import OWN, or_zero
 
 _FILE = "own.json"
 
@@ -45,7 +45,7 @@ class Own(Source):
         """The users' own items."""
         if self.n_items is None:
             raise NotFittedError("own: call fit or load first")
-        weight = np.nan_to_num(batch.own[:, OWN.index(self.config.column)])
+        weight = or_zero(batch.own[:, OWN.index(self.config.column)])
         kept = weight > 0
         bounds = np.searchsorted(batch.own_row[kept], np.arange(len(batch) + 1))
         return OfFew(bounds, batch.own_item[kept], np.log(weight[kept]).astype(np.float32), self.n_items)
