@@ -12,19 +12,20 @@ from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.running import running
 from benchmarks.serving.sample import shop
+from benchmarks.serving.synthetic import catalogue, shop_of
 from benchmarks.serving.turns import FLOOR, LEAN, OURS, in_turns, three_sides, whole
-from infra.settings import settings
-from models import bundle, registry
 
 TIMES_FLOOR: Final = 3.0
 P50_MS: Final = 5.0
 P99_MS: Final = 15.0
+SOME: Final = 100
 
 
 def measure(plan: Plan) -> dict[str, Any]:
     """Both figures of one run."""
-    with running() as ours, running(FLOOR_SERVICE) as floor:
-        measured = in_turns(three_sides(ours, floor), shop(), plan, clients=1)
+    asked, environment = shop(), shop_of(plan.items)
+    with running(**environment) as ours, running(FLOOR_SERVICE) as floor:
+        measured = in_turns(three_sides(ours, floor), asked, plan, clients=1)
     sides = whole(measured)
     times = {name: percentiles_ms(side.times()) for name, side in sides.items()}
     p50 = {name: [float(np.median(part.times())) for part in parts] for name, parts in measured.items()}
@@ -40,15 +41,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         "times the lean floor": round(value / times[LEAN]["p50_ms"], 2),
         "answers": dict(sides[OURS].marks),
         "failures": failures,
-        **catalogue(),
+        **catalogue(environment, asked.users[:SOME]),
     }
     return {
         "recommend_p50": figure(value, "ms", allowed, value <= allowed and not failures, **detail),
         "recommend_p99": figure(slow, "ms", P99_MS, slow <= P99_MS and not failures, **detail),
     }
-
-
-def catalogue() -> dict[str, Any]:
-    """What the champion chooses from."""
-    folder = registry.bundle_path(registry.champion(settings().champion).tag)
-    return {"items": len(bundle.load(folder).item_names), "candidates": bundle.manifest(folder)["candidates"]}

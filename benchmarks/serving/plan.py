@@ -15,7 +15,8 @@ class Plan:
     block_s: float = 5.0
     """Ours and the floors take turns, so long each: the speed of a shared machine varies by up to two."""
     rounds: int = 12
-    synthetic_items: int = 1_000_000
+    items: int = 92_000
+    many_items: int = 1_000_000
     events_s: float = 30.0
     """How long events arrive as fast as they are acknowledged."""
     event_clients: int = 8
@@ -44,7 +45,7 @@ QUICK: Final = Plan(
     warm_up_s=2.0,
     block_s=2.0,
     rounds=2,
-    synthetic_items=200_000,
+    many_items=220_000,
     events_s=4.0,
     asking_per_s=8.0,
     telling_per_s=2.0,

@@ -6,8 +6,11 @@ The real items stay as they are: users' histories refer to them.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +18,13 @@ import numpy.typing as npt
 import torch
 from scipy import sparse
 
+from feature_repo.lake import Lake
 from feature_repo.schema import PROFILE_COLUMNS
-from models import bundle
+from feature_repo.store import Features
+from infra.settings import settings
+from models import bundle, registry
+from models.batch import encode
+from models.candidates import CandidateConfig, generate
 from models.items import ItemTable, Texts
 from models.ranker import Ranker
 from models.recommender import Recommender
@@ -25,13 +33,52 @@ from models.sources.base import Source
 from models.sources.neighbours import Neighbours
 from models.sources.own import Own
 from models.sources.popularity import Popularity
-from models.sources.sequence import Encoder, Sequence
+from models.sources.sequence import Encoder
+from models.sources.sequence import Sequence as SequenceSource
+from models.state import UserState
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
+RANKED: Final = CandidateConfig(own=150, new=160)
+"""About 500 candidates of all sources together, on the shop's data."""
+DAY_S: Final = 86_400.0
 NOISE: Final = 0.3
 """Length of the noise on a vector, as a share of the vector's; standard deviation of the one on a log popularity."""
 SEED: Final = 7
 Numbers = npt.NDArray[Any]
+
+
+def shop_of(n_items: int) -> dict[str, str]:
+    """The environment of a service whose champion has so many items and ranks `RANKED` of them; made at the first call.
+
+    It has a home of its own, over the store and the registry of this process's settings.
+    """
+    config = settings()
+    home = config.home.with_name(f"of-{n_items}")
+    if not home.exists():
+        home.mkdir()
+        (home / "lake").symlink_to(config.lake.resolve())
+        real = registry.bundle_path(registry.champion(config.champion).tag)
+        # Newer than any refresh of the real items, which would take the further ones' features away.
+        items_at = Lake(config.lake).newest_event().timestamp() + 365 * DAY_S
+        large = enlarge(real, home / "bundle", n_items, items_at)
+        tag = registry.publish(large, {})
+        shutil.rmtree(large)  # gigabytes
+        registry.crown(home / config.champion.name, tag)
+    return {"KAIROS_HOME": str(home), "KAIROS_REGISTRY": str(config.feast / "registry.db")}
+
+
+def catalogue(environment: dict[str, str], users: Sequence[str]) -> dict[str, float]:
+    """How many items the shop's champion knows, and how many it ranks for a user, on average over some."""
+    config = settings()
+    folder = registry.bundle_path(registry.champion(Path(environment["KAIROS_HOME"]) / config.champion.name).tag)
+    model, features = bundle.load(folder), Features.open(config)
+    now = config.clock_start or features.lake.newest_event()
+    ranked = []
+    for user in users:
+        row = features.online_row(user, bundle.manifest(folder)["features"], now)
+        batch = encode([UserState.from_row(user, row.values, now.timestamp())], model.vocabulary, model.others)
+        ranked.append(int((generate(model.sources, batch, model.candidates).items > 0).sum()))
+    return {"items": len(model.item_names), "ranked": round(fmean(ranked), 1)}
 
 
 def enlarge(folder: Path, into: Path, n_items: int, items_at: float) -> Path:
@@ -43,7 +90,7 @@ def enlarge(folder: Path, into: Path, n_items: int, items_at: float) -> Path:
         items_at: as of when the item table claims to be; a service keeps it while it finds no newer one.
     """
     manifest = bundle.manifest(folder)
-    enlarged = _Enlarge(bundle.load(folder), n_items).recommender()
+    enlarged = replace(_Enlarge(bundle.load(folder), n_items).recommender(), candidates=RANKED)
     kept = {name: manifest[name] for name in ("feature_service", "features", "item_features", "fingerprint")}
     return bundle.save(enlarged, into, **kept, items_at=items_at)
 
@@ -87,16 +134,16 @@ class _Enlarge:
             neighbours = Neighbours(source.config)
             neighbours.similarity = self._similarity(source.similarity)
             return neighbours
-        assert isinstance(source, Sequence)
+        assert isinstance(source, SequenceSource)
         return self._sequence(source)
 
-    def _sequence(self, source: Sequence) -> Sequence:
+    def _sequence(self, source: SequenceSource) -> SequenceSource:
         encoder = Encoder(len(self._of), source.config)
         weights = self._rows(source.encoder.state_dict())
         weights["item.weight"] = torch.from_numpy(self._turned(weights["item.weight"].numpy()))
         weights["prior"] = torch.from_numpy(self._shaken(weights["prior"].numpy()))
         encoder.load_state_dict(weights)
-        sequence = Sequence(source.config)
+        sequence = SequenceSource(source.config)
         sequence.encoder, sequence._seen = encoder.eval(), source._seen[self._of]
         sequence._fitted_until = source._fitted_until
         sequence._index = sequence._new_index()

@@ -10,6 +10,7 @@ from benchmarks.serving.numbers import figure, percentiles_ms
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.running import running
 from benchmarks.serving.sample import shop
+from benchmarks.serving.synthetic import shop_of
 from benchmarks.serving.turns import FLOOR, LEAN, OURS, in_turns, three_sides, whole
 
 CLIENTS: Final = 16
@@ -19,7 +20,7 @@ SHARE: Final = 40.0
 
 def measure(plan: Plan) -> dict[str, Any]:
     """The figure."""
-    with running() as ours, running(FLOOR_SERVICE) as floor:
+    with running(**shop_of(plan.items)) as ours, running(FLOOR_SERVICE) as floor:
         measured = in_turns(three_sides(ours, floor), shop(), plan, CLIENTS)
     sides = whole(measured)
     per_s = {name: round(median(part.per_s for part in parts), 1) for name, parts in measured.items()}
