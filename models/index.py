@@ -31,6 +31,8 @@ APPROXIMATE_ABOVE: Final = 200_000
 """Rows from which on a graph pays: the exact search of as many takes about a millisecond on one core."""
 _TOGETHER: Final = 16
 """Queries whose bounds are in memory at once."""
+_SPARE: Final = 32
+"""Rows that are looked at beyond twice as many as are wanted; enough for most queries, whatever is barred."""
 _FURTHER: Final = 4
 """So many times as many rows are looked at next, where the first look cannot tell."""
 _LINKS, _BUILD_DEPTH, _SEARCH_DEPTH = 32, 100, 256
@@ -103,7 +105,7 @@ class VectorIndex:
         """[B, k] the best of each query: none that was not looked at has a bound above the last of them."""
         out = np.zeros((len(queries), k), dtype=np.int32)
         rows = np.arange(len(queries))
-        count = 2 * k + max(map(len, barred))
+        count = 2 * k + _SPARE
         while len(rows):
             count = min(count, len(self.ids))
             bounds, places = self._first_look.highest(queries[rows], count)
@@ -127,8 +129,8 @@ class VectorIndex:
 
     def _scores(self, queries: Floats, places: npt.NDArray[np.integer]) -> Floats:
         """[B, C] of the rows at places [B, C]; a score is the same whatever else is asked for beside it."""
-        rows = self.rows[places]  # [B, C, d + 1]
-        scores: Floats = np.einsum("bcd,bd->bc", rows[:, :, :-1], queries, optimize=False) + rows[:, :, -1]
+        asked = np.concatenate([queries, np.ones((len(queries), 1), dtype=np.float32)], axis=1)  # 1: the bias' column
+        scores: Floats = np.einsum("bcd,bd->bc", self.rows[places], asked, optimize=False)
         return scores
 
     def _near(self, query: Floats, k: int, barred: Ints) -> Ints:
