@@ -1,18 +1,19 @@
 """A logged answer made again, from the log and the bundle alone.
 
-*Exactly* means: the same items in the same order, and every score the same number to its last bit. The answer of the
-service may have been computed together with those of up to 15 other requests, over an item table that has changed since;
-neither makes a difference, as no operation's result for one request depends on the others beside it, and the rows that
-were read of the item table are in the log. It is promised for the code, the libraries and the kind of processor that
-answered: others may add up numbers in another order, and a score then differs in its last digits.
+*Exactly* means: the same items in the same order, and every score the same number to its last bit. The service may have
+computed the answer together with those of up to 15 other requests, over an item table that has changed since. Neither
+makes a difference: no operation's result for one request depends on the others beside it, which the tests hold the
+models to, and the rows that were read of the item table are in the log. It is promised for the code, the libraries and
+the kind of processor that answered: others may add up numbers in another order, and a score then differs in its last
+digits.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -93,8 +94,11 @@ def replay_answer(request_id: str, config: Settings) -> Replayed:
 
 def _found(request_id: str, config: Settings) -> LoggedRequest:
     if config.request_log.exists():  # looking must not make one
-        with closing(RequestLog.of(config)) as log:
-            request = log.find(request_id)
+        try:
+            with closing(RequestLog.of(config)) as log:
+                request = log.find(request_id)
+        except sqlite3.Error as error:
+            raise ReplayError(f"{config.request_log} cannot be read: {error}") from error
         if request is not None:
             return request
     raise NotLoggedError(
