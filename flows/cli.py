@@ -171,6 +171,18 @@ def recommend(
 
 
 @app.command()
+def replay(request_id: Annotated[str, typer.Argument(help="From an answer of the service")]) -> None:
+    """Make a logged answer again, from the log and its bundle, and show both. The exit code is 1 if they differ."""
+    from flows.present import show_replayed
+    from flows.replay_answer import replay_answer
+
+    replayed = replay_answer(request_id, settings())
+    show_replayed(replayed)
+    if not replayed.is_same:
+        raise typer.Exit(1)
+
+
+@app.command()
 def serve() -> None:
     """Start the service and print a curl line that works. Ctrl-C stops it."""
     from feature_repo.lake import Lake
@@ -268,9 +280,12 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ServeError
+    from flows.errors import BentoError, IngestError, ReplayError, ServeError
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
-    return (SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ModelError, NoChampionError)
+    return (
+        SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, ModelError,
+        NoChampionError,
+    )  # fmt: skip

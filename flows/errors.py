@@ -103,3 +103,11 @@ class ServeError(RuntimeError):
 
 class FeatureQualityError(FeatureError):
     """Features that break their expectations stay out of the online store."""
+
+
+class ReplayError(RuntimeError):
+    """A logged answer that cannot be made again."""
+
+
+class NotLoggedError(ReplayError):
+    """The request log holds no such request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,7 +15,8 @@ from rich.table import Table
 from flows.leaderboard import Leaderboard, leaderboard_rows
 
 if TYPE_CHECKING:
-    from flows.serving import Answer  # which imports the models, and they take seconds
+    from flows.replay_answer import Replayed  # which imports the models, and they take seconds
+    from flows.serving import Answer
 
 console = Console()
 
@@ -70,6 +72,25 @@ def show_answer(answer: Answer) -> None:
             f"{kind} {answer.names.get(past) or past}",
         )
     console.print(table)
+
+
+def show_replayed(replayed: Replayed) -> None:
+    """The logged list beside the one of now."""
+    request, answer = replayed.request, replayed.answer
+    title = (
+        f"{answer.endpoint} for {f'user {request.user_id}' if request.user_id else 'nobody'}, "
+        f"{request.at:%Y-%m-%d %H:%M:%S} UTC, {request.model}, {answer.variant}, served by {answer.step}"
+    )
+    table = Table("", "logged", "score", "replayed", "score", "", title=title, title_justify="left")
+    for place, (logged, again) in enumerate(zip_longest(replayed.logged, replayed.again), 1):
+        cells = [
+            cell
+            for line in (logged, again)
+            for cell in ((replayed.names.get(line[0], line[0]), f"{line[1]:.6g}") if line else ("", ""))
+        ]
+        table.add_row(str(place), *cells, "" if logged == again else "differs")
+    console.print(table)
+    console.print(replayed.verdict)
 
 
 def show_seconds(seconds: Mapping[str, float], peak_rss_mb: float) -> None:

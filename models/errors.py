@@ -21,3 +21,7 @@ class NotFittedError(ModelError):
 
 class BundleError(ModelError):
     """A bundle's folder is incomplete, of another format, or was written by an unknown version."""
+
+
+class ItemRowsError(ModelError):
+    """Rows of an item table that were kept with an answer are damaged, or of another version."""

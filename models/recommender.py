@@ -67,6 +67,15 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """An answer, and which items were compared for it."""
+
+    items: list[Recommendation]
+    candidates: Ints
+    """[C] inside ids, 0 where padded"""
+
+
+@dataclass(frozen=True)
 class Recommender:
     """Everything that one served model is; see `models.bundle` for how it is kept."""
 
@@ -185,7 +194,11 @@ class Recommender:
             asks: what is wanted.
             mode: which score orders.
         """
-        answers: dict[int, list[Recommendation]] = {}
+        return [answer.items for answer in self.answered(asks, mode)]
+
+    def answered(self, asks: Sequence[Ask], mode: Mode = "hybrid") -> list[Answered]:
+        """As `answer`, with the candidates of each."""
+        answers: dict[int, Answered] = {}
         for companions in (False, True):
             rows = [row for row, ask in enumerate(asks) if ask.companions is companions]
             for start in range(0, len(rows), _CHUNK):
@@ -193,7 +206,7 @@ class Recommender:
                 answers |= zip(part, self._answers([asks[row] for row in part], companions, mode), strict=True)
         return [answers[row] for row in range(len(asks))]
 
-    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode) -> list[list[Recommendation]]:
+    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode) -> list[Answered]:
         batch = encode([ask.state.with_items(self.known(ask.items)[0]) for ask in asks], self.vocabulary, self.others)
         limits = self._limits(asks, batch)
         wanted = [None if ask.only is None else self._sorted_ids(ask.only) for ask in asks]
@@ -209,7 +222,7 @@ class Recommender:
             answer = self._best(candidates, scores[row], row, ask, limits, wanted[row]) if anything[row] else []
             if len(answer) < ask.k:
                 answer.extend(self._from_below(ask, answer, limits.barred[row]))
-            answers.append(answer)
+            answers.append(Answered(answer, candidates.items[row]))
         return answers
 
     def _companions(

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from feature_repo.schema import PURCHASE
-from models.recommender import Ask, Recommendation, Recommender, below
+from models.recommender import Answered, Ask, Recommendation
+from models.rungs import LastAnswer, is_kept, is_personal, made_up, widened
 from models.state import UserState
 from services.champion import Served
 from services.errors import StoreDownError
-from services.last_answers import KEPT, LastAnswer, LastAnswers, fitting
+from services.last_answers import LastAnswers
 from services.messages import Step
 from services.metrics import ANSWERS, FAILURES, stage
 from services.online import OnlineFeatures
 from services.ranking import Ranking
-from services.request_log import RequestSample
+from services.request_log import GivenAnswer, Read, RequestSample
 
 log = logging.getLogger("bentoml.kairos.ladder")
 
@@ -38,6 +39,8 @@ class Outcome:
     """The user as far as could be read."""
     step: Step
     items: list[Recommendation]
+    read: Read | None = None
+    """What the state was made of; None: nobody was named, or the store was down."""
 
 
 class Ladder:
@@ -46,20 +49,21 @@ class Ladder:
     def __init__(self, online: OnlineFeatures, ranking: Ranking, requests: RequestSample | None) -> None:
         """
         Args:
-            requests: keeps what a share of the requests reads; None: nobody does.
+            requests: keeps a share of the answers and what they were made from; None: nobody does.
         """
         self._online = online
         self._ranking = ranking
         self._requests = requests
         self._last = LastAnswers()
 
-    async def answer(self, served: Served, asks: Sequence[Ask], now: datetime) -> list[Outcome]:
+    async def answer(self, served: Served, asks: Sequence[Ask], now: datetime, endpoint: str) -> list[Outcome]:
         """One outcome per request, in their order.
 
         Args:
             served: the model that answers.
             asks: with the state of a user of whom only the id is known; an empty id is nobody's.
             now: the moment of asking.
+            endpoint: the path that was asked.
         """
         gate = asyncio.Semaphore(READS_AT_ONCE)
 
@@ -71,12 +75,26 @@ class Ladder:
         asked = [replace(ask, state=outcome.state) for ask, outcome in zip(asks, outcomes, strict=True)]
         able = [n for n, outcome in enumerate(outcomes) if outcome.step in (Step.FULL, Step.NO_FEATURES)]
         answers = dict(zip(able, await self._ranked(served, [asked[n] for n in able]), strict=True))
-        done = [
-            await self._done(served, ask, outcome, answers.get(n))
-            for n, (ask, outcome) in enumerate(zip(asked, outcomes, strict=True))
-        ]
-        for outcome in done:
+        done = []
+        for n, (ask, met) in enumerate(zip(asked, outcomes, strict=True)):
+            answer = answers.get(n)
+            outcome, last = await self._done(served, ask, met, answer)
             ANSWERS.labels(outcome.step.value).inc()
+            if self._requests:
+                given = GivenAnswer(
+                    request_id=outcome.request_id,
+                    at=now,
+                    endpoint=endpoint,
+                    served=served,
+                    ask=ask,
+                    step=outcome.step,
+                    items=outcome.items,
+                    read=outcome.read,
+                    candidates=answer.candidates if answer else None,
+                    last=last,
+                )
+                self._requests.keep(given)
+            done.append(outcome)
         return done
 
     async def read(self, served: Served, ask: Ask, now: datetime) -> Outcome:
@@ -91,18 +109,16 @@ class Ladder:
             # What the request names is a session too; without it nothing personal is left to say.
             is_told = bool(ask.items) or ask.only is not None
             return Outcome(request_id, ask.state, Step.NO_FEATURES if is_told else Step.POPULAR, [])
-        if self._requests:
-            self._requests.keep(request_id, user, now, served.tag, position, served.features, row)
-        return Outcome(request_id, UserState.from_row(user, row.values, now.timestamp()), Step.FULL, [])
+        state = UserState.from_row(user, row.values, now.timestamp())
+        return Outcome(request_id, state, Step.FULL, [], Read(row, position))
 
-    async def _ranked(self, served: Served, asks: Sequence[Ask]) -> list[list[Recommendation] | None]:
+    async def _ranked(self, served: Served, asks: Sequence[Ask]) -> list[Answered | None]:
         """The model's answers; None where it failed or took too long."""
         if not asks:
             return []
-        more = [replace(ask, k=max(ask.k, KEPT)) if _is_kept(ask) else ask for ask in asks]
         try:
             with stage("rank"):
-                return list(await self._ranking.answer(served.recommender, more))
+                return list(await self._ranking.answer(served.recommender, widened(asks)))
         except TimeoutError:
             FAILURES.labels("model_time").inc()
             log.warning("model %s took too long over %d requests", served.tag, len(asks))
@@ -114,37 +130,16 @@ class Ladder:
             log.exception("model %s failed on a request, answering from a lower rung", served.tag)
             return [None]
 
-    async def _done(self, served: Served, ask: Ask, outcome: Outcome, answer: list[Recommendation] | None) -> Outcome:
+    async def _done(
+        self, served: Served, ask: Ask, outcome: Outcome, answer: Answered | None
+    ) -> tuple[Outcome, LastAnswer | None]:
+        """The outcome with its items, and the user's last answer if it was looked at."""
         user = ask.state.user_id
         if answer is None:
             # Not on the ranking's threads: a model that hangs may have taken them all.
-            last = self._last.find(user) if _is_personal(ask) else None
-            step, items = await asyncio.to_thread(_made_up, served.recommender, ask, last)
-            return replace(outcome, step=step, items=items)
-        if outcome.step is Step.FULL and _is_kept(ask) and not ask.state.is_unknown:
-            self._last.keep(user, answer, ask.state.had(bought=served.recommender.target == PURCHASE))
-        return replace(outcome, items=answer[: ask.k])
-
-
-def _made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tuple[Step, list[Recommendation]]:
-    """The user's last answer as far as it fits, filled up with popular items; else popular items alone."""
-    had = {*ask.state.had(bought=recommender.target == PURCHASE), *(last.had if last else ())}
-    barred = {*ask.exclude, *ask.items, *(had if ask.novel_only else ())}
-    items = fitting(last, replace(ask, exclude=barred), recommender) if last else []
-    if not items:
-        return Step.POPULAR, recommender.popular(ask.k, categories=ask.categories, exclude=barred, only=ask.only)
-    if len(items) < ask.k:
-        taken = barred.union(item.item_id for item in items)
-        more = recommender.popular(ask.k - len(items), categories=ask.categories, exclude=taken)
-        items += below(items, more)
-    return Step.CACHED, items
-
-
-def _is_personal(ask: Ask) -> bool:
-    """Whether it asks what a user likes, rather than about certain items."""
-    return bool(ask.state.user_id) and ask.only is None and not ask.companions
-
-
-def _is_kept(ask: Ask) -> bool:
-    """Whether the answer serves the user's later requests too; a category's page is none of the others."""
-    return _is_personal(ask) and ask.categories is None
+            last = self._last.find(user) if is_personal(ask) else None
+            items, is_cached = await asyncio.to_thread(made_up, served.recommender, ask, last)
+            return replace(outcome, step=Step.CACHED if is_cached else Step.POPULAR, items=items), last
+        if outcome.step is Step.FULL and is_kept(ask) and not ask.state.is_unknown:
+            self._last.keep(user, answer.items, ask.state.had(bought=served.recommender.target == PURCHASE))
+        return replace(outcome, items=answer.items[: ask.k]), None

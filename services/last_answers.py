@@ -5,24 +5,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from models.recommender import Ask, Recommendation, Recommender
+from models.recommender import Recommendation
+from models.rungs import LastAnswer
 
 MAX_USERS = 5_000
 MAX_AGE_S = 3_600.0
-KEPT = 20
-"""The model is asked for at least so many, that filters leave something to fall back on."""
-
-
-@dataclass(frozen=True)
-class LastAnswer:
-    """A list of the model's, best first."""
-
-    items: tuple[Recommendation, ...]
-    had: frozenset[str]
-    """Those of the items that were not new to the user."""
-    at: float
 
 
 class LastAnswers:
@@ -40,12 +28,13 @@ class LastAnswers:
         self._users = users
         self._max_age_s = max_age_s
         self._clock = clock
-        self._held: OrderedDict[str, LastAnswer] = OrderedDict()
+        self._held: OrderedDict[str, tuple[float, LastAnswer]] = OrderedDict()
+        """With the moment that each was given at."""
 
     def keep(self, user: str, items: list[Recommendation], had: set[str]) -> None:
         """Remember what a user was answered, and which items the user had already."""
         known = frozenset(item.item_id for item in items if item.item_id in had)
-        self._held[user] = LastAnswer(tuple(items), known, self._clock())
+        self._held[user] = (self._clock(), LastAnswer(tuple(items), known))
         self._held.move_to_end(user)
         if len(self._held) > self._users:
             self._held.popitem(last=False)
@@ -55,18 +44,9 @@ class LastAnswers:
         held = self._held.get(user)
         if held is None:
             return None
-        if self._clock() - held.at > self._max_age_s:
+        at, last = held
+        if self._clock() - at > self._max_age_s:
             del self._held[user]
             return None
         self._held.move_to_end(user)
-        return held
-
-
-def fitting(last: LastAnswer, ask: Ask, recommender: Recommender) -> list[Recommendation]:
-    """What of a last answer this request's `exclude` and `categories` allow, in its order."""
-    ids = [item.item_id for item in last.items]
-    # The model's own filter tells too which items it no longer knows.
-    allowed = {
-        item.item_id for item in recommender.popular(len(ids), categories=ask.categories, exclude=ask.exclude, only=ids)
-    }
-    return [item for item in last.items if item.item_id in allowed][: ask.k]
+        return last

@@ -12,6 +12,7 @@ from feature_repo.clock import Clock
 from models.explanation import Explanation
 from models.recommender import Ask, Recommendation
 from models.state import UserState
+from services import endpoints as e
 from services.champion import VARIANT, ChampionWatch, Served
 from services.errors import NoModelError
 from services.explaining import explain_answer
@@ -56,7 +57,7 @@ class RecommendPipeline:
     ) -> None:
         """
         Args:
-            requests: keeps what a share of the requests reads; None: nobody does.
+            requests: keeps a share of the answers and what they were made from; None: nobody does.
             rank_within_s: the longest that one request waits for the model.
         """
         self._champions = champions
@@ -66,29 +67,29 @@ class RecommendPipeline:
 
     async def answer(self, request: RecommendRequest) -> RecommendAnswer:
         """The best items for a user now."""
-        [answer] = await self._recommended([request])
+        [answer] = await self._recommended([request], e.RECOMMEND)
         return answer
 
     async def batch(self, request: BatchRequest) -> BatchAnswer:
         """One answer per request, in their order."""
-        return BatchAnswer(answers=await self._recommended(request.requests))
+        return BatchAnswer(answers=await self._recommended(request.requests, e.BATCH))
 
-    async def _recommended(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer]:
+    async def _recommended(self, requests: Sequence[RecommendRequest], endpoint: e.Endpoint) -> list[RecommendAnswer]:
         served, now = self._served(), self._clock.now()
         split = [served.recommender.known(request.items) for request in requests]
         asks = [_ask(request, known, now) for request, (known, _) in zip(requests, split, strict=True)]
-        outcomes = await self._ladder.answer(served, asks, now)
+        outcomes = await self._ladder.answer(served, asks, now, endpoint.path)
         return [
             _recommend_answer(served, outcome, unknown) for outcome, (_, unknown) in zip(outcomes, split, strict=True)
         ]
 
     async def similar(self, request: SimilarRequest) -> RecommendAnswer:
         """Items like one item; what suits the user if nobody knows that item."""
-        return await self._companions(request, [request.item_id])
+        return await self._companions(request, [request.item_id], e.SIMILAR)
 
     async def cart(self, request: CartRequest) -> RecommendAnswer:
         """What goes well with some items; what suits the user if nobody knows any of them."""
-        return await self._companions(request, request.items)
+        return await self._companions(request, request.items, e.CART)
 
     async def rank(self, request: RankRequest) -> RankAnswer:
         """Given items in the order that suits a user."""
@@ -96,7 +97,7 @@ class RecommendPipeline:
         given = list(dict.fromkeys(request.items))
         known, unknown = served.recommender.known(given)
         ask = Ask(state=_nameless(request.user_id, now), k=max(len(known), 1), only=known)
-        [outcome] = await self._ladder.answer(served, [ask], now)
+        [outcome] = await self._ladder.answer(served, [ask], now, e.RANK.path)
         ordered = [
             RankedItem(item_id=item.item_id, name=name, score=item.score, sources=list(item.sources))
             for item, name in _named(served, outcome.items)
@@ -130,11 +131,13 @@ class RecommendPipeline:
             log.exception("model %s failed to explain", served.tag)
             return Explanation(), Step.POPULAR
 
-    async def _companions(self, request: SimilarRequest | CartRequest, items: Sequence[str]) -> RecommendAnswer:
+    async def _companions(
+        self, request: SimilarRequest | CartRequest, items: Sequence[str], endpoint: e.Endpoint
+    ) -> RecommendAnswer:
         served, now = self._served(), self._clock.now()
         known, unknown = served.recommender.known(items)
         ask = _ask(request, known, now, companions=bool(known))
-        [outcome] = await self._ladder.answer(served, [ask], now)
+        [outcome] = await self._ladder.answer(served, [ask], now, endpoint.path)
         return _recommend_answer(served, outcome, unknown)
 
     def _served(self) -> Served:

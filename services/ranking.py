@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from models.recommender import Ask, Recommendation, Recommender
+from models.recommender import Answered, Ask, Recommender
 from services.metrics import TOGETHER
 
 log = logging.getLogger("bentoml.kairos.ranking")
@@ -32,9 +32,7 @@ MOST_TOGETHER: Final = 16
 class _Waiting:
     model: Recommender
     asks: Sequence[Ask]
-    answers: asyncio.Future[list[list[Recommendation]]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    answers: asyncio.Future[list[Answered]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Ranking:
@@ -51,7 +49,7 @@ class Ranking:
         self._is_busy = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer(self, model: Recommender, asks: Sequence[Ask]) -> list[list[Recommendation]]:
+    async def answer(self, model: Recommender, asks: Sequence[Ask]) -> list[Answered]:
         """The model's answers, computed together with those of others that wait.
 
         Raises:
@@ -115,7 +113,7 @@ class Ranking:
         model, asks = group[0].model, [ask for one in group for ask in one.asks]
         TOGETHER.observe(len(asks))
         try:
-            answers = iter(await asyncio.get_running_loop().run_in_executor(self._threads, model.answer, asks))
+            answers = iter(await asyncio.get_running_loop().run_in_executor(self._threads, model.answered, asks))
         except Exception as error:  # noqa: BLE001 - handed on to whoever asked
             if len(group) == 1:
                 if not group[0].answers.done():

@@ -118,7 +118,7 @@ def _broken(*_: Any, **__: Any) -> None:
 async def test_a_model_that_fails_is_made_up_for(served: Served, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = _pipeline(replace(served), OnlineFeatures(shop.settings))
     kept = await pipeline.answer(RecommendRequest(user_id="u1", k=10))
-    monkeypatch.setattr(Recommender, "answer", _broken)
+    monkeypatch.setattr(Recommender, "answered", _broken)
     answer = await pipeline.answer(RecommendRequest(user_id="u2", k=5))
     assert (answer.served_by, len(answer.items)) == (Step.POPULAR, 5)
     answer = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
@@ -194,7 +194,7 @@ async def test_rank_orders_all_that_was_given(pipeline: RecommendPipeline, shop:
 
 
 async def test_rank_goes_on_without_the_model(pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recommender, "answer", _broken)
+    monkeypatch.setattr(Recommender, "answered", _broken)
     answer = await pipeline.rank(RankRequest(user_id="u1", items=["i47", "i1"]))
     assert (answer.served_by, [item.item_id for item in answer.items]) == (Step.POPULAR, ["i1", "i47"])
 

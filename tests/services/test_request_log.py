@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,19 +17,25 @@ from feature_repo import schema as s
 from feature_repo.clock import Clock
 from feature_repo.online import OnlineRow
 from feature_repo.parity.requests import check_requests
-from feature_repo.request_log import LoggedRequest, RequestLog
+from feature_repo.request_log import LoggedAnswer, LoggedList, LoggedRequest, RequestLog
 from infra.settings import Settings
+from models.recommender import Ask, Recommendation
+from models.rungs import LastAnswer
+from models.state import UserState
 from services.champion import ChampionWatch, Served
 from services.messages import RecommendAnswer, RecommendRequest, Step
+from services.metrics import FAILURES
 from services.online import OnlineFeatures
 from services.pipeline import RecommendPipeline
-from services.request_log import WAITING, RequestSample
+from services.request_log import WAITING, GivenAnswer, Read, RequestSample
 from tests.feature_repo.edited import counting, feature_folder
 
 from .conftest import NOW, Shop, open_shop
 
-ROW = OnlineRow({"spend_7d": 1.5, "items": ["a"], "hour_sin": 0.0}, {"user_activity": NOW}, frozenset())
-FEATURES = ("user_activity:spend_7d", "session:items", "request_time:hour_sin")
+
+@pytest.fixture(scope="module")
+def served(shop: Shop) -> Served:
+    return Served.load(shop.tags[0], shop.folder(shop.tags[0]))
 
 
 @pytest.fixture
@@ -53,49 +60,115 @@ def ids(config: Settings) -> list[int]:
         return [int(r.request_id, 16) for r in log.newest(1_000)]
 
 
-def keep(sample: RequestSample, request_id: str) -> None:
-    sample.keep(request_id, "u1", NOW, "m:1", sample.position(), FEATURES, ROW)
+def keep(sample: RequestSample, served: Served, request_id: str) -> None:
+    """An answer from the user's last one, to a request that read two features."""
+    row = OnlineRow({"spend_7d": 1.5, "own_items": ["i1"]}, {"user_activity": NOW}, frozenset())
+    last = LastAnswer((Recommendation("i7", 2.5, ("als",)), Recommendation("i5", 2.0, ())), frozenset({"i7"}))
+    ask = Ask(UserState.empty("u1", NOW.timestamp()), k=1, items=["i2"], exclude={"i7"}, novel_only=True)
+    items = [Recommendation("i5", 2.0, ())]
+    read = Read(row, sample.position())
+    sample.keep(
+        GivenAnswer(request_id, NOW, "/v1/recommend", served, ask, Step.CACHED, items, read, candidates=None, last=last)
+    )
 
 
-async def test_a_kept_request_has_what_was_read(config: Settings) -> None:
+async def test_a_kept_request_has_what_was_read_and_what_was_answered(config: Settings, served: Served) -> None:
     sample = RequestSample(config, lambda: 7)
-    keep(sample, "0" * 32)
+    keep(sample, served, "0" * 32)
     await sample.close()
     with opened(config) as log:
         [kept] = log.newest(10)
-    values = {"user_activity:spend_7d": 1.5, "session:items": ["a"], "request_time:hour_sin": 0.0}
-    assert kept == LoggedRequest("0" * 32, "u1", NOW, "m:1", 7, values, {"user_activity": NOW})
+        assert log.find("0" * 32) == kept
+        assert log.find("1" * 32) is None
+    asked = {"k": 1, "items": ["i2"], "exclude": ["i7"], "categories": None, "novel_only": True, "rest": False,
+             "only": None, "companions": False}  # fmt: skip
+    last = LoggedList(("i7", "i5"), (2.5, 2.0), ("i7",))
+    assert kept.answer == LoggedAnswer("/v1/recommend", "champion", "cached", asked, ("i5",), (2.0,), (1.0,), last)
+    assert (kept.user_id, kept.at, kept.model, kept.applied) == ("u1", NOW, served.tag, 7)
+    assert list(kept.values) == list(served.features)
+    assert {name: value for name, value in kept.values.items() if value is not None} == {
+        "user_activity:spend_7d": 1.5,
+        "user_items:own_items": ["i1"],
+    }
+    assert kept.moments == {"user_activity": NOW}
 
 
-async def test_the_share_is_chosen_by_the_request_id(config: Settings) -> None:
+async def test_the_share_is_chosen_by_the_request_id(config: Settings, served: Served) -> None:
     sample = RequestSample(config, lambda: 0)
     for first in "07f8":
-        keep(sample, first + "f" * 31)
+        keep(sample, served, first + "f" * 31)
     await sample.close()
     assert sorted(f"{i:032x}"[0] for i in ids(config)) == ["0", "7"]
 
 
-async def test_a_share_of_zero_keeps_nothing_and_makes_no_file(config: Settings) -> None:
+async def test_a_share_of_zero_keeps_nothing_and_makes_no_file(config: Settings, served: Served) -> None:
     sample = RequestSample(config.model_copy(update={"request_log_share": 0.0}), lambda: 0)
-    keep(sample, "0" * 32)
+    keep(sample, served, "0" * 32)
     await sample.close()
     assert not config.request_log.exists()
 
 
-async def test_more_than_can_be_written_is_not_kept(config: Settings) -> None:
+async def test_more_than_can_be_written_is_counted_and_not_kept(config: Settings, served: Served) -> None:
     sample = RequestSample(config, lambda: 0)
+    counted = FAILURES.labels("request_log")._value.get()
     for n in range(WAITING + 5):
-        keep(sample, f"{n:032x}")
+        keep(sample, served, f"{n:032x}")
+    assert FAILURES.labels("request_log")._value.get() == counted + 5
     await sample.close()
     assert len(ids(config)) == WAITING
 
 
-async def test_a_log_that_cannot_be_written_is_gone_without(config: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_log_that_cannot_be_written_is_gone_without(
+    config: Settings, served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     config.request_log.mkdir()
     sample = RequestSample(config, lambda: 0)
-    keep(sample, "0" * 32)
+    keep(sample, served, "0" * 32)
     await sample.close()
     assert "requests cannot be logged, going on without: IsADirectoryError" in caplog.text
+
+
+def test_a_reader_gets_all_in_order_with_those_that_come_meanwhile(
+    config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feature_repo.request_log._AT_ONCE", 2)
+    nothing_read = LoggedRequest("9" * 32, "", NOW + timedelta(days=4), "m:1", 0)
+    with opened(config) as log:
+        log.append([request(n, days=n) for n in range(4)])
+        reader = log.read(since=NOW + timedelta(days=1))
+        assert next(reader).applied == 1
+        log.append([nothing_read])
+        assert [r.applied for r in reader] == [2, 3, 0]
+        assert [r.applied for r in log.newest(2)] == [3, 2]  # the parity check has no use for what read nothing
+        assert log.find(nothing_read.request_id) == nothing_read
+
+
+OLD_TABLE = """
+CREATE TABLE requests (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL, user_id TEXT NOT NULL,
+    at_us INTEGER NOT NULL, model TEXT NOT NULL, applied INTEGER NOT NULL, row BLOB NOT NULL
+) STRICT
+"""
+OLD_COLUMNS = "request_id, user_id, at_us, model, applied, row"
+
+
+def test_a_file_from_before_answers_were_logged_is_read_and_written_on(config: Settings) -> None:
+    with opened(config) as log:
+        log.append([request(1)])
+    with closing(sqlite3.connect(config.request_log)) as new:
+        rows = new.execute(f"SELECT {OLD_COLUMNS} FROM requests").fetchall()
+    config.request_log.unlink()
+    with closing(sqlite3.connect(config.request_log)) as old, old:
+        old.execute(OLD_TABLE)
+        old.executemany(f"INSERT INTO requests ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    with opened(config) as log:
+        log.append([request(2)])
+        assert log.find(f"{1:032x}") == request(1)
+    with opened(config) as log:
+        assert list(log.read()) == [request(1), request(2)]
+    with closing(sqlite3.connect(config.request_log)) as old, old:  # by a service that was not updated yet
+        old.executemany(f"INSERT INTO requests ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    assert ids(config) == [1, 2, 1]
 
 
 def test_only_the_owner_may_read_it(config: Settings) -> None:

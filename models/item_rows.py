@@ -1,0 +1,105 @@
+"""The part of an item table that one answer depended on: kept with it, for the service's table changes every minute.
+
+A few hundred items are compared for an answer, of a table of a million. That, and which items were of another category
+than in the bundle where the answer was limited to categories, is all that a ranking reads of the table.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.schema import CATEGORY
+from models.batch import Ints
+from models.errors import ItemRowsError
+from models.items import NUMBERS, ItemTable
+from models.recommender import Ask, Recommender
+from models.vocabulary import ITEM_CATEGORICALS
+
+_COLUMNS: Final = (*ITEM_CATEGORICALS, *NUMBERS)
+_CATEGORY: Final = ITEM_CATEGORICALS.index(CATEGORY)
+_NONE: Final[Ints] = np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class ItemRows:
+    """Rows of an `ItemTable`, by inside ids of one bundle."""
+
+    ids: Ints
+    """[n]"""
+    codes: Ints
+    """[n, len(ITEM_CATEGORICALS)]"""
+    numbers: npt.NDArray[np.float64]
+    """[n, len(NUMBERS)]"""
+    moved: Ints
+    """[m] items of another category than in the bundle"""
+    categories: Ints
+    """[m] the category's code of each"""
+
+    @classmethod
+    def read_by(cls, ask: Ask, candidates: Ints | None, recommender: Recommender, own: Ints) -> Self:
+        """What the answer to one request depended on.
+
+        Args:
+            candidates: inside ids of the items that were compared, 0 where padded; None: the model did not rank.
+            recommender: as it answered.
+            own: [n items] the category codes of the bundle's own table.
+        """
+        table = recommender.items
+        ids = _NONE
+        if candidates is not None:
+            state = ask.state.with_items(recommender.known(ask.items)[0])
+            named = recommender.vocabulary.items.encode([*state.own_items, *state.session_items])
+            ids = np.unique(np.concatenate([candidates, named]))  # with 0, whose row stands where a session is short
+        moved, categories = _NONE, table.code(CATEGORY)
+        if ask.categories is not None:
+            moved = np.flatnonzero(categories != own).astype(np.int32)
+        return cls(ids, table.codes[ids], table.numbers[ids], moved, categories[moved])
+
+    def over(self, table: ItemTable) -> ItemTable:
+        """A bundle's own table with these rows instead of its own."""
+        codes, numbers = table.codes.copy(), table.numbers.copy()
+        codes[self.moved, _CATEGORY] = self.categories
+        codes[self.ids], numbers[self.ids] = self.codes, self.numbers
+        return replace(table, codes=codes, numbers=numbers)
+
+    def pack(self) -> bytes:
+        """As bytes, without pickle; column by column, which packs better."""
+        file = io.BytesIO()
+        np.savez(
+            file,
+            columns=np.array(_COLUMNS),
+            ids=self.ids,
+            codes=np.ascontiguousarray(self.codes.T),
+            numbers=np.ascontiguousarray(self.numbers.T),
+            moved=self.moved,
+            categories=self.categories,
+        )
+        return zlib.compress(file.getvalue(), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """What `pack` wrote.
+
+        Raises:
+            ItemRowsError: it is damaged, or has other columns than this code's tables.
+        """
+        try:
+            with np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False) as data:
+                columns = tuple(data["columns"].tolist())
+                parts = (data["ids"], data["codes"].T, data["numbers"].T, data["moved"], data["categories"])
+        except (ValueError, KeyError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+            raise ItemRowsError(f"the logged item features cannot be read: {error}") from error
+        if columns != _COLUMNS:
+            changed = sorted(set(columns).symmetric_difference(_COLUMNS)) or "their order"
+            raise ItemRowsError(
+                f"the logged item features have another form than this code's ({changed}): replay with the code that "
+                f"answered"
+            )
+        return cls(*parts)
