@@ -27,7 +27,7 @@ serve: $(READY)  ## the service, on http://127.0.0.1:3000
 
 # Two at a time: many tests wait for processes that start. `pytest` alone runs one after the other.
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## ruff, mypy, the import table
 	$(BIN)/ruff check .
