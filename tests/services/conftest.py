@@ -203,6 +203,7 @@ def serving(
         "BENTOML_HOME": str(shop.settings.bentoml_home),
         "KAIROS_CLOCK_START": NOW.isoformat(),
         "KAIROS_RANK_WITHIN_S": "10",  # a busy machine is no lower rung
+        "KAIROS_FEATURES_WITHIN_MS": "5000",
         **more,
     }
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
