@@ -25,8 +25,9 @@ demo: $(READY)  ## real shop data to live recommendations, in one go
 serve: $(READY)  ## the service, on http://127.0.0.1:3000
 	$(BIN)/kairos serve
 
+# Two at a time: many tests wait for processes that start. `pytest` alone runs one after the other.
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## ruff, mypy, the import table
 	$(BIN)/ruff check .

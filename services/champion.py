@@ -18,7 +18,7 @@ from models.batch import Ints
 from models.item_packer import ItemPacker
 from models.recommender import Recommender
 from services.items import ItemWatch, columns_of
-from services.metrics import FAILURES, ITEMS_AGE, SWAPS, stage
+from services.metrics import FAILURES, ITEMS_AGE, LOST_INDEXES, SWAPS, stage
 from services.smoke import try_out, warm_up
 
 log = logging.getLogger("bentoml.kairos.champion")
@@ -155,6 +155,7 @@ class ChampionWatch:
             return False
         self.current = served
         SWAPS.labels("followed").inc()
+        LOST_INDEXES.set(sum(not source.is_whole for source in served.recommender.sources.values()))
         log.info("model %s is in service", tag)
         return True
 

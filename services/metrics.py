@@ -23,6 +23,11 @@ ITEMS_AGE = Gauge(
 )
 REFRESHES = Counter("kairos_item_refreshes", "Refreshes of the item features, by how they ended", ["outcome"])
 EXPIRED = Counter("kairos_expired_rows", "Online rows read that were older than their view's ttl", ["view"])
+LOST_INDEXES = Gauge(
+    "kairos_lost_indexes",
+    "Sources of the model in service that search without an index",
+    multiprocess_mode="livemax",
+)
 SWAPS = Counter("kairos_model_swaps", "Champions followed, and refused because they failed their test", ["outcome"])
 
 

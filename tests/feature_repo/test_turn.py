@@ -62,8 +62,13 @@ def test_the_second_waits_until_the_first_gives_it_back(kind: Kind) -> None:
 def test_it_can_be_taken_again(kind: Kind) -> None:
     turn = kind[0]()
     for _ in range(2):
-        turn.take()
+        assert taking(turn).wait(2)
+        other = kind[0]()
+        taken = taking(other)
+        assert not taken.wait(0.3)
         turn.give_back()
+        assert taken.wait(2)
+        other.give_back()
 
 
 def test_it_goes_on_within_two_seconds_after_its_owner_was_killed(kind: Kind) -> None:

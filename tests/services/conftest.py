@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 import httpx
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -165,7 +166,20 @@ class Running:
     shop: Shop
     log: Callable[[], str]
     process: subprocess.Popen[bytes]
-    """Leads a group in which the service's workers are, and what they start."""
+    """Starts the service's workers, which start theirs."""
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the service consists of. The workers lead groups of their own."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
+
+    def kill(self) -> None:
+        """End all of it at once, as a machine does that loses its power."""
+        killed = self.processes()
+        for process in killed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(killed, 30)
 
     def until_known(self) -> None:
         """Wait for the applier, which is ready some seconds after the service."""
@@ -189,6 +203,7 @@ def serving(
         "BENTOML_HOME": str(shop.settings.bentoml_home),
         "KAIROS_CLOCK_START": NOW.isoformat(),
         "KAIROS_RANK_WITHIN_S": "10",  # a busy machine is no lower rung
+        "KAIROS_FEATURES_WITHIN_MS": "5000",
         **more,
     }
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]

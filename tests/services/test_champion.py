@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import registry
+from models import index, registry
 from services import smoke
 from services.champion import ChampionWatch
-from services.metrics import SWAPS
+from services.metrics import LOST_INDEXES, SWAPS
 
 from .conftest import Shop
 
@@ -117,6 +117,44 @@ def test_a_bundle_from_before_there_were_digests_is_refused_too(bundles: Path, d
         _crown(pointer, "two", since=f"{damage} {n}")
         assert not watch.follow(), name
         (published / name).write_bytes(good)
+
+
+@pytest.fixture
+def graphs(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The graphs of bundle two: both bundles have them, as if their catalogue were a large one."""
+    monkeypatch.setattr(index, "APPROXIMATE_ABOVE", 10)
+    for folder in sorted(bundles.glob("*/sources/*/index")):
+        small = folder.rename(folder.with_name("small"))
+        index.VectorIndex.load(small).save(folder)
+    for name in ("one", "two"):
+        (bundles / name / registry.DIGESTS).unlink()
+    return sorted((bundles / "two").rglob("graph.faiss"))
+
+
+def test_a_search_index_that_cannot_be_read_is_counted_and_no_reason_to_refuse(
+    bundles: Path, graphs: list[Path]
+) -> None:
+    assert len(graphs) == 2
+    pointer = bundles / "champion.json"
+    watch = ChampionWatch(pointer)
+
+    def lost(version: str, since: str) -> float:
+        _crown(pointer, version, since)
+        assert watch.follow()
+        assert _version(watch) == version
+        value: float = LOST_INDEXES._value.get()
+        return value
+
+    assert lost("two", "whole") == 0
+    assert lost("one", "in between") == 0
+    torn = graphs[0].read_bytes()[:1_000]
+    graphs[0].unlink()  # what is in memory still is: it is mapped
+    graphs[0].write_bytes(torn)
+    assert lost("two", "one torn") == 1
+    assert lost("one", "has its own") == 0
+    graphs[1].unlink()
+    assert lost("two", "the other missing too") == 2
+    assert lost("one", "at last") == 0
 
 
 def test_a_model_whose_weights_are_no_numbers_is_refused(bundles: Path) -> None:

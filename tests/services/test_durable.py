@@ -36,8 +36,7 @@ def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_mu
             accepted += answer.json()["accepted"]
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_requests")
         assert answer.headers["Retry-After"] == "2"
-        os.killpg(service.process.pid, signal.SIGKILL)
-        service.process.wait(30)
+        service.kill()
     assert accepted % BATCH == 0
     assert accepted > 2 * BATCH
 
@@ -73,8 +72,7 @@ def test_when_the_worker_whose_applier_works_is_killed_the_other_one_takes_over(
 
 def _appliers(service: Running) -> list[psutil.Process]:
     """Children of the service's workers."""
-    every = psutil.Process(service.process.pid).children(recursive=True)
-    return [process for process in every if "feature_repo.apply_worker" in process.cmdline()]
+    return [process for process in service.processes() if "feature_repo.apply_worker" in process.cmdline()]
 
 
 def _stands_in_line(applier: psutil.Process) -> bool:

@@ -15,7 +15,9 @@ from services.messages import Code, EventsRequest, FailureAnswer, Health, Recomm
 
 @pytest.mark.parametrize("message", [*(m for e in ENDPOINTS for m in (e.request, e.answer)), FailureAnswer, Health])
 def test_examples_are_valid(message: type[BaseModel]) -> None:
-    message.model_validate(message.model_json_schema()["example"])
+    example = message.model_json_schema()["example"]
+    # Answers take fields that they do not know, for what a newer service may send: an example must have none.
+    assert message.model_validate(example).model_dump(mode="json", exclude_unset=True) == example
 
 
 @pytest.mark.parametrize(
