@@ -254,10 +254,10 @@ def relog(settings: Settings, request: LoggedRequest) -> str:
 
 
 async def test_a_request_that_is_not_in_the_log(home: Shop, tmp_path: Path) -> None:
-    with pytest.raises(NotLoggedError, match=r"KAIROS_REQUEST_LOG_SHARE .* \(here 1; 1: all\)"):
+    with pytest.raises(NotLoggedError, match=r"KAIROS_REQUEST_LOG_SHARE \(1 here; 1: all\)"):
         replay_answer("f" * 32, home.settings)
     nowhere = Settings(home=tmp_path)
-    with pytest.raises(NotLoggedError, match=r"here 0\.01"):
+    with pytest.raises(NotLoggedError, match=r"0\.01 here"):
         replay_answer("f" * 32, nowhere)
     assert not nowhere.request_log.exists()
     nowhere.request_log.write_bytes(b"no database, but long enough to be taken for one" * 9)
