@@ -83,10 +83,11 @@ def show_replayed(replayed: Replayed) -> None:
     )
     table = Table("", "logged", "score", "replayed", "score", "", title=title, title_justify="left")
     for place, (logged, again) in enumerate(zip_longest(replayed.logged, replayed.again), 1):
+        # With the id: several items may have one name.
         cells = [
             cell
             for line in (logged, again)
-            for cell in ((replayed.names.get(line[0], line[0]), f"{line[1]:.6g}") if line else ("", ""))
+            for cell in ((f"{line[0]} {replayed.names.get(line[0], '')}", f"{line[1]:.6g}") if line else ("", ""))
         ]
         table.add_row(str(place), *cells, "" if logged == again else "differs")
     console.print(table)

@@ -102,9 +102,9 @@ def _found(request_id: str, config: Settings) -> LoggedRequest:
         if request is not None:
             return request
     raise NotLoggedError(
-        f"request {request_id} is not in {config.request_log}: KAIROS_REQUEST_LOG_SHARE of all answers are logged "
-        f"(here {config.request_log_share:g}; 1: all), and the oldest go, see KAIROS_REQUEST_LOG_MB and "
-        f"KAIROS_REQUEST_LOG_DAYS"
+        f"request {request_id} is not in {config.request_log}: the service logs a share of its answers, see "
+        f"KAIROS_REQUEST_LOG_SHARE ({config.request_log_share:g} here; 1: all), and the oldest go, see "
+        f"KAIROS_REQUEST_LOG_MB and KAIROS_REQUEST_LOG_DAYS"
     )
 
 

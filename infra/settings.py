@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         default=100, gt=0, description="the longest that a request waits for the online store; then it goes on without"
     )
     request_log_share: float = Field(
-        default=0.01, ge=0, le=1, description="share of the requests whose features are kept for the parity check"
+        default=0.01, ge=0, le=1, description="share of the answers that are logged with what they were made from"
     )
     request_log_mb: float = Field(default=200, gt=0, description="the oldest go when they take more")
     request_log_days: float = Field(default=30, gt=0, description="and when they are older")
@@ -262,7 +262,7 @@ class Settings(BaseSettings):
 
     @property
     def request_log(self) -> Path:
-        """What a share of the requests read from the online store; for its owner's eyes alone."""
+        """A share of the answers with what they were made from; for its owner's eyes alone."""
         return self.home / "requests.db"
 
 

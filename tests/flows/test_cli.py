@@ -14,7 +14,7 @@ from flows.cli import app, pairs
 from infra.settings import Settings
 
 COMMANDS = [
-    "demo", "ingest", "features", "train", "publish", "rollback", "evaluate", "recommend", "serve", "status",
+    "demo", "ingest", "features", "train", "publish", "rollback", "evaluate", "recommend", "replay", "serve", "status",
     "keys", "quarantine",
 ]  # fmt: skip
 

@@ -32,6 +32,25 @@ def test_requests_do_not_change_one_anothers_answers(trained: Recommender, world
         np.testing.assert_allclose([i.score for i in alone], [i.score for i in answer], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("together", [2, 3, 16])
+def test_an_answer_is_the_same_to_the_last_bit_whoever_it_is_computed_with(
+    loaded: Recommender, world, together: int
+) -> None:
+    """What a logged answer can be made again from does not include the others of its moment."""
+    states = [*world.states(world.end), UserState.empty("nobody", world.end)]
+    given = [f"i{n}" for n in range(0, 40, 3)]
+    kinds = (
+        {"rest": True},
+        {"items": ["i5", "i8"], "novel_only": True},
+        {"items": ["i6"], "companions": True},
+        {"only": given},
+        {"categories": ["c1"]},
+    )
+    asks = [Ask(state, 3 + n, **kinds[n % len(kinds)]) for n, state in enumerate(states)]
+    parts = [asks[start : start + together] for start in range(0, len(asks), together)]
+    assert [answer for part in parts for answer in loaded.answer(part)] == [loaded.answer([ask])[0] for ask in asks]
+
+
 def test_only_orders_what_was_given(trained: Recommender, world) -> None:
     state = world.states(world.end)[0]
     given = [f"i{n}" for n in range(0, 40, 3)]
