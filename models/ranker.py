@@ -243,9 +243,7 @@ class Ranker(nn.Module):
         heads = {name: logits[:, :, index] for index, name in enumerate(self.heads)}
         deep = heads[self.target]
         weight = nn.functional.softplus(self.collaborative_weight)
-        # Of all features, 0 for the others, and no matrix product: of a single column it takes several times as long.
-        of_all = torch.zeros_like(self.mean).index_add(0, self.collaborative_at, weight)
-        collaborative = (dense * of_all).sum(-1)
+        collaborative = dense[:, :, self.collaborative_at] @ weight
         final = self.alpha * collaborative + (1.0 - self.alpha) * deep
         return RankerScores(final, deep, collaborative, heads)
 
