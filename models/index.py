@@ -129,8 +129,7 @@ class VectorIndex:
 
     def _scores(self, queries: Floats, places: npt.NDArray[np.integer]) -> Floats:
         """[B, C] of the rows at places [B, C]; a score is the same whatever else is asked for beside it."""
-        asked = np.concatenate([queries, np.ones((len(queries), 1), dtype=np.float32)], axis=1)  # 1: the bias' column
-        scores: Floats = np.einsum("bcd,bd->bc", self.rows[places], asked, optimize=False)
+        scores: Floats = np.einsum("bcd,bd->bc", self.rows[places], _asked(queries), optimize=False)
         return scores
 
     def _near(self, query: Floats, k: int, barred: Ints) -> Ints:
@@ -139,8 +138,7 @@ class VectorIndex:
         params = faiss.SearchParametersHNSW(efSearch=max(_SEARCH_DEPTH, 2 * k))  # type: ignore[attr-defined]
         if len(hidden := out[out >= 0].astype(np.int64)):
             params.sel = faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden))
-        asked = np.append(query, np.float32(1.0))  # the last column is the bias
-        _, found = self.graph.search(asked[None, :], k, params=params)
+        _, found = self.graph.search(_asked(query[None, :]), k, params=params)
         return self.ids[found[0][found[0] >= 0]]
 
     def with_graph(self) -> VectorIndex:
@@ -183,6 +181,11 @@ class VectorIndex:
     def is_whole(self) -> bool:
         """Whether the graph that these many rows need is there."""
         return self.graph is not None or len(self.ids) <= APPROXIMATE_ABOVE
+
+
+def _asked(queries: Floats) -> Floats:
+    """[B, d + 1] queries with a 1 for the rows' last column, which is the bias."""
+    return np.concatenate([queries, np.ones((len(queries), 1), dtype=np.float32)], axis=1)
 
 
 def _largest(scores: Floats, k: int) -> npt.NDArray[np.intp]:

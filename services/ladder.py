@@ -11,7 +11,7 @@ from datetime import datetime
 
 from feature_repo.schema import PURCHASE
 from models.recommender import Answered, Ask, Recommendation
-from models.rungs import LastAnswer, is_kept, is_personal, made_up, widened
+from models.rungs import RANKED, LastAnswer, is_kept, is_personal, made_up, widened
 from models.state import UserState
 from services.champion import Served
 from services.errors import StoreDownError
@@ -73,7 +73,7 @@ class Ladder:
 
         outcomes = await asyncio.gather(*(read(ask) for ask in asks))
         asked = [replace(ask, state=outcome.state) for ask, outcome in zip(asks, outcomes, strict=True)]
-        able = [n for n, outcome in enumerate(outcomes) if outcome.step in (Step.FULL, Step.NO_FEATURES)]
+        able = [n for n, outcome in enumerate(outcomes) if outcome.step in RANKED]
         answers = dict(zip(able, await self._ranked(served, [asked[n] for n in able]), strict=True))
         done = []
         for n, (ask, met) in enumerate(zip(asked, outcomes, strict=True)):

@@ -14,7 +14,7 @@ from models.errors import NotFittedError
 from models.interactions import Interactions
 from models.sources.asked import OfFew
 from models.sources.base import Source
-from models.state import OWN, or_zero
+from models.state import OWN
 
 _FILE = "own.json"
 
@@ -45,8 +45,8 @@ class Own(Source):
         """The users' own items."""
         if self.n_items is None:
             raise NotFittedError("own: call fit or load first")
-        weight = or_zero(batch.own[:, OWN.index(self.config.column)])
-        kept = weight > 0
+        weight = batch.own[:, OWN.index(self.config.column)]
+        kept = weight > 0  # not where it is unknown
         bounds = np.searchsorted(batch.own_row[kept], np.arange(len(batch) + 1))
         return OfFew(bounds, batch.own_item[kept], np.log(weight[kept]).astype(np.float32), self.n_items)
 
