@@ -7,7 +7,6 @@ The real items stay as they are: users' histories refer to them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -33,14 +32,12 @@ from models.sources.base import Source
 from models.sources.neighbours import Neighbours
 from models.sources.own import Own
 from models.sources.popularity import Popularity
-from models.sources.sequence import Encoder
-from models.sources.sequence import Sequence as SequenceSource
-from models.state import UserState
+from models.sources.sequence import Encoder, Sequence
+from models.state import DAY_S, UserState
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 RANKED: Final = CandidateConfig(own=150, new=160)
 """About 500 candidates of all sources together, on the shop's data."""
-DAY_S: Final = 86_400.0
 NOISE: Final = 0.3
 """Length of the noise on a vector, as a share of the vector's; standard deviation of the one on a log popularity."""
 SEED: Final = 7
@@ -67,15 +64,15 @@ def shop_of(n_items: int) -> dict[str, str]:
     return {"KAIROS_HOME": str(home), "KAIROS_REGISTRY": str(config.feast / "registry.db")}
 
 
-def catalogue(environment: dict[str, str], users: Sequence[str]) -> dict[str, float]:
+def catalogue(environment: dict[str, str], users: list[str]) -> dict[str, float]:
     """How many items the shop's champion knows, and how many it ranks for a user, on average over some."""
     config = settings()
     folder = registry.bundle_path(registry.champion(Path(environment["KAIROS_HOME"]) / config.champion.name).tag)
     model, features = bundle.load(folder), Features.open(config)
-    now = config.clock_start or features.lake.newest_event()
+    names, now = bundle.manifest(folder)["features"], config.clock_start or features.lake.newest_event()
     ranked = []
     for user in users:
-        row = features.online_row(user, bundle.manifest(folder)["features"], now)
+        row = features.online_row(user, names, now)
         batch = encode([UserState.from_row(user, row.values, now.timestamp())], model.vocabulary, model.others)
         ranked.append(int((generate(model.sources, batch, model.candidates).items > 0).sum()))
     return {"items": len(model.item_names), "ranked": round(fmean(ranked), 1)}
@@ -134,16 +131,16 @@ class _Enlarge:
             neighbours = Neighbours(source.config)
             neighbours.similarity = self._similarity(source.similarity)
             return neighbours
-        assert isinstance(source, SequenceSource)
+        assert isinstance(source, Sequence)
         return self._sequence(source)
 
-    def _sequence(self, source: SequenceSource) -> SequenceSource:
+    def _sequence(self, source: Sequence) -> Sequence:
         encoder = Encoder(len(self._of), source.config)
         weights = self._rows(source.encoder.state_dict())
         weights["item.weight"] = torch.from_numpy(self._turned(weights["item.weight"].numpy()))
         weights["prior"] = torch.from_numpy(self._shaken(weights["prior"].numpy()))
         encoder.load_state_dict(weights)
-        sequence = SequenceSource(source.config)
+        sequence = Sequence(source.config)
         sequence.encoder, sequence._seen = encoder.eval(), source._seen[self._of]
         sequence._fitted_until = source._fitted_until
         sequence._index = sequence._new_index()
