@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.schema import CATEGORY, PROFILE_COLUMNS, SESSION_EVENTS
+from models.gaps import gap_buckets
 from models.state import OWN, Floats, UserState, or_zero
 from models.vocabulary import Vocabulary
 
@@ -69,6 +70,11 @@ class StateBatch:
     def own_decayed(self) -> Floats:
         """[M] the decayed weight of each own item, 0 where unknown."""
         return or_zero(self.own[:, OWN.index("own_decayed")])
+
+    @cached_property
+    def session_gap(self) -> Array:
+        """[B, SESSION_EVENTS] buckets of the time between events, see `models.gaps`."""
+        return gap_buckets(self.session_time)
 
     def part(self, start: int, stop: int) -> StateBatch:
         """The users start..stop as a batch of their own."""

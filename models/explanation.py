@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from models.batch import StateBatch, encode
 from models.ranker import Ranker, RankerInput
@@ -101,9 +100,9 @@ def features_of(ranker: Ranker, names: Sequence[str], given: RankerInput, column
     """
     values = given.features[0, column]  # [F]
     count = len(values)
-    variants = values.repeat(count + 1, 1)  # the last one as it is
-    variants[range(count), range(count)] = ranker.mean
-    at = torch.full((count + 1,), column)
+    variants = np.tile(values, (count + 1, 1))  # the last one as it is
+    np.fill_diagonal(variants, ranker.mean.numpy())
+    at = np.full(count + 1, column)
     lists = replace(given, features=variants[None], item=given.item[:, at], codes=given.codes[:, at])
     scores = ranker.score(lists)[0]
     effects = (scores[-1] - scores[:-1]).tolist()

@@ -2,10 +2,12 @@
 
 Rounded vectors are a quarter of the memory that a search reads, and processors multiply them several times as fast.
 What rounding may have taken away is bounded by Cauchy and Schwarz, so whoever asks can tell when enough was looked at.
+The same bound says when short vectors need no look at all (as in LEMP; Teflioudi et al., 2015).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,10 +21,17 @@ Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 _LARGEST: Final = 127
-_ZERO: Final = np.uint8(128)
-"""The query's code of 0: unsigned times signed is what the processor's instruction does."""
+"""The largest code of a vector's number."""
+_LARGEST_ASKED: Final = 63
+"""That of a query's: some processors add two products up in 16 bits, and cut off what is beyond."""
+_ZERO: Final = np.uint8(64)
+"""A query's code of 0: unsigned times signed is what the processor's instruction does."""
 _FLOAT_ERROR: Final = 1e-5
 """Of the lengths' product: what sums of single-precision numbers may be off by, with room to spare."""
+_LONG: Final = 0.25
+"""The share of the vectors, the longest, that is looked at first where lengths differ much."""
+_MUCH: Final = 4.0
+"""That is where the longest of all is so many times as long as the longest of the others."""
 
 
 class FirstLook:
@@ -34,16 +43,15 @@ class FirstLook:
             vectors: [m, d], m at least 1.
             bias: [m], finite.
         """
-        scale = _scale(vectors)
-        codes = np.rint(vectors / scale)
         length = np.linalg.norm(vectors, axis=1)
-        error = np.linalg.norm(vectors - codes * scale, axis=1)
-        self._loss = float((error / np.maximum(length, 1e-30)).max())
-        """The most that rounding took from a vector, relative to its length"""
-        self._session = _session(codes.astype(np.int8), scale[:, 0], length, bias)
+        order = np.argsort(-length, kind="stable")
+        long = int(_LONG * len(order))
+        differs = long > 0 and length[order[0]] >= _MUCH * length[order[long]]
+        parts = np.split(order, [long]) if differs else [order]
+        self._parts = [_Part(vectors[rows], bias[rows], rows) for rows in parts]
 
     def highest(self, queries: Floats, count: int) -> tuple[Floats, Places]:
-        """The rows with the highest bounds, in no order.
+        """Rows with high bounds, in no order, and the bounds: no other row has a product above the lowest of them.
 
         Args:
             queries: [B, d]
@@ -52,25 +60,85 @@ class FirstLook:
         Returns:
             [B, count] bounds and rows.
         """
-        scale = _scale(queries)
-        codes = np.rint(queries / scale)
-        rounded = codes * scale
-        lost = np.linalg.norm(queries - rounded, axis=1, keepdims=True)
-        length = np.linalg.norm(rounded, axis=1, keepdims=True)
-        given = {
-            "codes": (codes + _ZERO).astype(np.uint8),
-            "scale": scale,
-            "slack": lost + (self._loss + _FLOAT_ERROR) * length,
-            "count": np.array([count]),
-        }
-        bounds, rows = self._session.run(None, given)
+        asked = _Asked.of(queries)
+        bounds, rows = self._parts[0].highest(asked, count)
+        for part in self._parts[1:]:
+            if bounds.shape[1] == count and (bounds.min(axis=1) >= part.limit(asked)).all():
+                continue
+            more_bounds, more_rows = part.highest(asked, count)
+            bounds, rows = np.hstack([bounds, more_bounds]), np.hstack([rows, more_rows])
+            best = np.argpartition(-bounds, count - 1, axis=1)[:, :count]
+            bounds, rows = np.take_along_axis(bounds, best, axis=1), np.take_along_axis(rows, best, axis=1)
         return bounds, rows
 
 
-def _scale(vectors: Floats) -> Floats:
+@dataclass(frozen=True)
+class _Asked:
+    """Rounded queries."""
+
+    codes: npt.NDArray[np.uint8]
+    """[B, d]"""
+    scale: Floats
+    """[B, 1] the size of a step"""
+    length: Floats
+    """[B, 1] of the rounded queries"""
+    lost: Floats
+    """[B, 1] the length of what rounding took"""
+
+    @classmethod
+    def of(cls, queries: Floats) -> _Asked:
+        scale = _scale(queries, _LARGEST_ASKED)
+        codes = np.rint(queries / scale)
+        rounded = codes * scale
+        length = np.linalg.norm(rounded, axis=1, keepdims=True)
+        lost = np.linalg.norm(queries - rounded, axis=1, keepdims=True)
+        return cls((codes + _ZERO).astype(np.uint8), scale, length, lost)
+
+
+class _Part:
+    """Some of the vectors."""
+
+    def __init__(self, vectors: Floats, bias: Floats, rows: Places) -> None:
+        """
+        Args:
+            vectors: [p, d]
+            bias: [p]
+            rows: [p] which of all the vectors they are.
+        """
+        scale = _scale(vectors, _LARGEST)
+        codes = np.rint(vectors / scale)
+        length = np.linalg.norm(vectors, axis=1)
+        error = np.linalg.norm(vectors - codes * scale, axis=1)
+        self._loss = float((error / np.maximum(length, 1e-30)).max())
+        """The most that rounding took from a vector, relative to its length"""
+        self._longest, self._best_bias = float(length.max()), float(bias.max())
+        self._rows = rows
+        self._session = _session(codes.astype(np.int8), scale[:, 0], length, bias)
+
+    def limit(self, asked: _Asked) -> Floats:
+        """[B] what no product is above."""
+        return (asked.length[:, 0] + self._slack(asked)[:, 0]) * self._longest + self._best_bias
+
+    def highest(self, asked: _Asked, count: int) -> tuple[Floats, Places]:
+        """[B, at most count] the highest bounds and their rows."""
+        given = {
+            "codes": asked.codes,
+            "scale": asked.scale,
+            "slack": self._slack(asked),
+            "count": np.array([min(count, len(self._rows))]),
+        }
+        bounds, places = self._session.run(None, given)
+        return bounds, self._rows[places]
+
+    def _slack(self, asked: _Asked) -> Floats:
+        """[B, 1] how far a product can be above that of the rounded vectors, relative to a vector's length."""
+        return asked.lost + (self._loss + _FLOAT_ERROR) * asked.length
+
+
+def _scale(vectors: Floats, most: int) -> Floats:
     """[n, 1] the size of a step, so that each vector's largest number has the largest code."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    return np.where(largest > 0, largest / _LARGEST, 1.0).astype(np.float32)
+    return np.where(largest > 0, largest / most, 1.0).astype(np.float32)
 
 
 def _session(codes: npt.NDArray[np.int8], scale: Floats, length: Floats, bias: Floats) -> onnxruntime.InferenceSession:

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
-from models.batch import Ints, StateBatch
+from models.batch import Array, Ints, StateBatch
+from models.gaps import GAP_BUCKETS
 from models.items import ItemTable
 from models.onnx import Session, export
-from models.sources.sequence import gap_buckets
 
 HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
 """Head -> the event types that are its positives; a rating says that the item was consumed."""
-_GAPS: Final = 16
 Mode = Literal["hybrid", "ranker", "collaborative"]
 """Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
 _SCORES: Final = {"final": "hybrid", "deep": "ranker", "collaborative": "collaborative"}
@@ -62,47 +61,68 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class RankerInput:
-    """What the network reads of B lists of C candidates."""
+    """What the ranker reads of B lists of C candidates."""
 
-    features: Tensor
-    """[B, C, F] float"""
-    item: Tensor
+    features: npt.NDArray[np.floating]
+    """[B, C, F]"""
+    item: Ints
     """[B, C] inside ids, 0 where padded"""
-    codes: Tensor
+    codes: Ints
     """[B, C, K]"""
-    session: Tensor
+    session: Ints
     """[B, L] inside ids, 0 where padded"""
-    session_codes: Tensor
+    session_codes: Ints
     """[B, L, K]"""
-    session_kind: Tensor
+    session_kind: Ints
     """[B, L]"""
-    session_gap: Tensor
+    session_gap: Array
     """[B, L]"""
-    profile: Tensor
+    profile: Ints
     """[B, P]"""
 
-    def to(self, device: torch.device) -> RankerInput:
+    def arrays(self) -> dict[str, Array]:
+        """By name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def tensors(self) -> RankerTensors:
+        """The same as the network takes it."""
+        kinds = {name: np.float32 if name == "features" else np.int64 for name in self.__dataclass_fields__}
+        return RankerTensors(
+            *(torch.from_numpy(np.ascontiguousarray(array, dtype=kinds[name])) for name, array in self.arrays().items())
+        )
+
+
+@dataclass(frozen=True)
+class RankerTensors:
+    """`RankerInput` as tensors: features float, all others int64."""
+
+    features: Tensor
+    item: Tensor
+    codes: Tensor
+    session: Tensor
+    session_codes: Tensor
+    session_kind: Tensor
+    session_gap: Tensor
+    profile: Tensor
+
+    def to(self, device: torch.device) -> RankerTensors:
         """The same on a device."""
-        return RankerInput(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return RankerTensors(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def ranker_input(
     batch: StateBatch, candidates: Ints, features: npt.NDArray[np.floating], items: ItemTable
 ) -> RankerInput:
-    """Tensors of B lists; candidates [B, C], features [B, C, F]."""
-
-    def ints(array: npt.NDArray[np.integer]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
-
+    """Of B lists; candidates [B, C], features [B, C, F]."""
     return RankerInput(
-        features=torch.from_numpy(np.asarray(features, dtype=np.float32)),
-        item=ints(candidates),
-        codes=ints(items.codes[candidates]),
-        session=ints(batch.session_item),
-        session_codes=ints(items.codes[batch.session_item]),
-        session_kind=ints(batch.session_type),
-        session_gap=ints(gap_buckets(batch.session_time)),
-        profile=ints(batch.profile),
+        features=features,
+        item=candidates,
+        codes=items.codes[candidates],
+        session=batch.session_item,
+        session_codes=items.codes[batch.session_item],
+        session_kind=batch.session_type,
+        session_gap=batch.session_gap,
+        profile=batch.profile,
     )
 
 
@@ -146,7 +166,7 @@ class _Flat(nn.Module):
         session_gap: Tensor,
         profile: Tensor,
     ) -> tuple[Tensor, ...]:
-        given = RankerInput(features, item, codes, session, session_codes, session_kind, session_gap, profile)
+        given = RankerTensors(features, item, codes, session, session_codes, session_kind, session_gap, profile)
         scores = self.ranker(given)
         return tuple(getattr(scores, name) for name in _SCORES)
 
@@ -193,7 +213,7 @@ class Ranker(nn.Module):
         self.profile = nn.ModuleList(nn.Embedding(size, config.profile_dim, padding_idx=0) for size in profile_sizes)
         item_width = config.item_dim + sum(config.code_dims)
         self.kind = nn.Embedding(len(EVENT_TYPES) + 1, item_width, padding_idx=0)
-        self.gap = nn.Embedding(_GAPS, item_width)
+        self.gap = nn.Embedding(GAP_BUCKETS, item_width)
         width = n_features + item_width + config.profile_dim + (item_width + 1 if config.attention else 0)
         self.crosses = nn.ModuleList(_Cross(width, config.cross_rank) for _ in range(config.cross_layers))
         self.deep = nn.Sequential(
@@ -224,7 +244,7 @@ class Ranker(nn.Module):
         self.mean.copy_(torch.from_numpy(np.asarray(mean, dtype=np.float32)))
         self.scale.copy_(torch.from_numpy(np.asarray(std, dtype=np.float32)))
 
-    def forward(self, given: RankerInput) -> RankerScores:
+    def forward(self, given: RankerTensors) -> RankerScores:
         """Scores of B lists."""
         dense = ((given.features - self.mean) / self.scale).clamp(-6.0, 6.0)  # [B, C, F]
         item = self._item(given.item, given.codes)  # [B, C, D]
@@ -247,17 +267,15 @@ class Ranker(nn.Module):
         final = self.alpha * collaborative + (1.0 - self.alpha) * deep
         return RankerScores(final, deep, collaborative, heads)
 
-    @torch.inference_mode()
     def score(self, given: RankerInput, mode: Mode = "hybrid") -> npt.NDArray[np.float32]:
         """[B, C] the score that orders, by ONNX Runtime if the ranker was loaded."""
         if self.served:
-            tensors = {name: getattr(given, name).numpy() for name in given.__dataclass_fields__}
-            by_name = dict(zip(_SCORES.values(), self.served(**tensors), strict=True))
-            return by_name[mode]
-        scores = self(given)
-        by_mode = {of: getattr(scores, name) for name, of in _SCORES.items()}
-        out: npt.NDArray[np.float32] = by_mode[mode].float().numpy()
-        return out
+            by_mode = dict(zip(_SCORES.values(), self.served(**given.arrays()), strict=True))
+            return by_mode[mode]
+        with torch.inference_mode():
+            scores = self(given.tensors())
+        by_mode = {of: getattr(scores, name).float().numpy() for name, of in _SCORES.items()}
+        return by_mode[mode]
 
     def export(self, file: Path) -> None:
         """Writes the network as it is served, in ONNX."""
@@ -281,7 +299,7 @@ class Ranker(nn.Module):
         parts = [self.item(item), *(table(codes[..., column]) for column, table in enumerate(self.codes))]
         return torch.cat(parts, dim=-1)
 
-    def _attend(self, given: RankerInput, item: Tensor) -> list[Tensor]:
+    def _attend(self, given: RankerTensors, item: Tensor) -> list[Tensor]:
         """[B, C, D] what the session says to each candidate, and [B, C, 1] how close the closest event is."""
         events = self._item(given.session, given.session_codes)  # [B, L, D]
         keys = events + self.kind(given.session_kind) + self.gap(given.session_gap)

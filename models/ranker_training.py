@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from models.batch import Ints, StateBatch
 from models.items import ItemTable
 from models.quiet import fit_quietly, precision
-from models.ranker import Ranker, RankerInput, RankerScores, ranker_input
+from models.ranker import Ranker, RankerScores, RankerTensors, ranker_input
 
 _CHECKPOINT = "ranker"
 _MONITOR = "ranker/validation_ndcg"
@@ -132,7 +132,7 @@ def fit_ranker(
 class _Step:
     """One batch on its way to the device."""
 
-    given: RankerInput
+    given: RankerTensors
     labels: Tensor
     """[B, C, H] bool"""
     novel: Tensor
@@ -173,7 +173,7 @@ class _Batches(IterableDataset[_Step]):
 
     def _step(self, part: Lists, rows: npt.NDArray[Any]) -> _Step:
         batch = part.batch.session_of(rows)
-        given = ranker_input(batch, part.items[rows], part.features[rows], self.table)
+        given = ranker_input(batch, part.items[rows], part.features[rows], self.table).tensors()
         return _Step(given, torch.from_numpy(part.labels[rows]), torch.from_numpy(part.novel[rows]))
 
 

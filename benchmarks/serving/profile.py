@@ -63,10 +63,11 @@ def main() -> None:
 
 def _profile(plan: Plan) -> dict[str, Any]:
     from benchmarks.serving.sample import shop
+    from benchmarks.serving.synthetic import shop_of
 
     users = shop().users
     seconds = plan.block_s * plan.rounds
-    with running() as service:
+    with running(**shop_of(plan.items)) as service:
         loaded(Load(service.port, plan.warm_up_s), Recommends(users))
         return {"clients": {str(n): _under(service, Load(service.port, seconds, n), users) for n in (1, BUSY)}}
 

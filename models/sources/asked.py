@@ -140,4 +140,6 @@ def _best(items: Ints, values: Scores, k: int) -> Ints:
         part = np.argpartition(-values, k - 1)[:k]
         items, values = items[part], values[part]
     order = np.lexsort((items, -values))[:k]
-    return np.pad(items[order], (0, k - len(order)))
+    out = np.zeros(k, dtype=items.dtype)
+    out[: len(order)] = items[order]
+    return out

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from feature_repo.schema import EVENT_TYPES, SESSION_EVENTS
 from models.batch import Array, StateBatch
 from models.errors import NotFittedError
+from models.gaps import GAP_BUCKETS, gap_buckets_flat
 from models.index import NOTHING, VectorIndex
 from models.interactions import Interactions
 from models.onnx import Session, export
@@ -30,10 +31,8 @@ from models.quiet import fit_quietly, precision
 from models.sources.als import Als, AlsConfig
 from models.sources.asked import ByVector
 from models.sources.base import Scores, Source
-from models.state import DAY_S
 
 _WEIGHTS, _CONFIG, _SERVED, _INDEX = "sequence.pt", "sequence.json", "encoder.onnx", "index"
-_GAP_BUCKETS = 16
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.item = nn.Embedding(n_items, config.dim, padding_idx=0)
         self.kind = nn.Embedding(len(EVENT_TYPES) + 1, config.dim, padding_idx=0)
-        self.gap = nn.Embedding(_GAP_BUCKETS, config.dim)
+        self.gap = nn.Embedding(GAP_BUCKETS, config.dim)
         self.position = nn.Embedding(SESSION_EVENTS, config.dim)
         layer = nn.TransformerEncoderLayer(
             config.dim, config.heads, 2 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
@@ -229,7 +228,7 @@ class Sequence(Source):
             "vectors": self._table()[item],
             "padded": item == 0,
             "kind": batch.session_type.astype(np.int64),
-            "gap": gap_buckets(batch.session_time),
+            "gap": batch.session_gap,
         }
         if self._served:
             [hidden] = self._served(**given)
@@ -380,23 +379,3 @@ class _Training(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.encoder.parameters(), lr=self.rate, weight_decay=0.01, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.rate, total_steps=self.steps + 1, pct_start=0.15)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def gap_buckets(times: Array) -> Array:
-    """[B, L] epoch seconds, 0 where padded -> buckets of the log time since the event before."""
-    gap = np.diff(times, axis=1, prepend=times[:, :1])
-    gap = np.where((times > 0) & (np.roll(times, 1, axis=1) > 0), gap, 0.0)
-    gap[:, 0] = 0.0
-    return _bucket(gap)
-
-
-def gap_buckets_flat(times: Array, users: Array) -> Array:
-    """[E] buckets of the log time since the same user's event before."""
-    gap = np.diff(times, prepend=times[:1])
-    return _bucket(np.where(np.diff(users, prepend=-1) == 0, gap, 0.0))
-
-
-def _bucket(seconds: Array) -> Array:
-    """0 for the same moment, then doubling from a minute to weeks."""
-    minutes = np.maximum(seconds, 0.0) * 24 * 60 / DAY_S
-    return np.minimum(np.ceil(np.log2(1.0 + minutes)), _GAP_BUCKETS - 1).astype(np.int64)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models import index as module
+from models.first_look import FirstLook, _Part
 from models.index import NOTHING, VectorIndex
 
 NONE = np.empty(0, dtype=np.int32)
@@ -40,6 +42,38 @@ def test_one_query_and_many_find_what_brute_force_finds(length: float) -> None:
     assert index.best(queries, 40, barred).tolist() == expected
     for row in range(5):
         assert index.best(queries[row : row + 1], 40, [barred[row]])[0].tolist() == expected[row]
+
+
+def test_sums_of_large_numbers_are_not_cut_off() -> None:
+    # Processors without VNNI add products of bytes up in 16 bits.
+    vectors = np.ones((64, 32), dtype=np.float32) * np.linspace(1, 2, 64, dtype=np.float32)[:, None]
+    vectors[::2, ::2] *= -1
+    bounds, rows = FirstLook(vectors, np.zeros(64, dtype=np.float32)).highest(np.ones((1, 32), dtype=np.float32), 64)
+    products = vectors[rows[0]].sum(axis=1)
+    assert (bounds[0] >= products).all()
+    assert bounds[0] == pytest.approx(products, abs=1.5)
+
+
+def test_short_vectors_are_looked_at_only_where_they_can_be_among_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(4_000, 16)).astype(np.float32)
+    vectors[1_000:] *= 0.05
+    bias = np.zeros(4_000, dtype=np.float32)
+    looked: list[int] = []
+    highest = _Part.highest
+
+    def counted(self: _Part, asked: Any, count: int) -> Any:
+        looked.append(len(self._rows))
+        return highest(self, asked, count)
+
+    monkeypatch.setattr(_Part, "highest", counted)
+    index = VectorIndex.build(vectors, bias)
+    queries = rng.normal(size=(3, 16)).astype(np.float32)
+    for k in (20, 600):  # of 1,000 long ones, half have a negative product
+        looked.clear()
+        expected = [brute(vectors, bias, query, k, NONE) for query in queries]
+        assert index.best(queries, k, [NONE] * 3).tolist() == expected
+        assert looked == ([1_000] if k == 20 else [1_000, 3_000])
 
 
 def test_the_exact_search_computes_few_scores(monkeypatch: pytest.MonkeyPatch) -> None:
