@@ -62,6 +62,11 @@ class Ledger:
         twice = sum((known[user] - told[user] - maybe[user]).total() for user in users)
         return {"users": len(users), "missing": missing, "twice": twice}
 
+    @staticmethod
+    def has_proof(compared: dict[str, int], features: dict[str, Any]) -> bool:
+        """Whether there was anything that could have been lost."""
+        return compared["acknowledged"] > 0 and features["users"] > 0
+
     def close(self) -> None:
         self._log.close()
 

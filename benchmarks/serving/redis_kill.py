@@ -46,7 +46,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             value,
             "requests failed, events lost or doubled",
             0,
-            value == 0 and caught_up_s is not None,
+            value == 0 and ledger.has_proof(compared, features) and caught_up_s is not None,
             load=described(plan),
             requests=len(outcome.status),
             failures=outcome.failures,

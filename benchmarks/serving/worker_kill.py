@@ -42,7 +42,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             value,
             "events lost or doubled",
             0,
-            value == 0 and is_replaced and silent_s is not None and caught_up_s is not None,
+            value == 0 and ledger.has_proof(compared, features) and is_replaced and silent_s is not None and caught_up_s is not None,
             load=described(plan),
             workers=1 + len(others),
             requests=len(outcome.status),
