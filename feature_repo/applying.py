@@ -87,7 +87,8 @@ class FeatureApplier:
             path.apply(events, self._clock.now())
         except EVENT_ERRORS as error:
             if len(events) == 1:
-                self._tell({"unappliable": f"{type(error).__name__}: {error}"})
+                # Not the error's text, which may quote what a person did.
+                self._tell({"unappliable": f"{events[0].event_id} ({type(error).__name__})"})
                 return
             # One event that no expression can digest must not hold up the others, nor all that come after it.
             half = len(events) // 2

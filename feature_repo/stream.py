@@ -7,7 +7,7 @@ features' compiled SQL over them; all views of all users are written in one roun
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final, cast
@@ -17,6 +17,7 @@ import ibis
 import pyarrow as pa
 
 from feature_repo import schema as s
+from feature_repo.errors import OnlineStoreDownError
 from feature_repo.event import Event
 from feature_repo.feature import Feature
 from feature_repo.features import discover
@@ -77,7 +78,8 @@ class StreamPath:
         Applying an event again changes nothing: its id tells. Impressions change no feature.
 
         Raises:
-            OnlineStoreDownError: the store cannot be reached; applying the events again later is harmless.
+            OnlineStoreDownError: the store cannot be reached, or others write the same users all the time; applying the
+                events again later is harmless.
         """
         telling = [event.at(now) for event in events if event.event_type != s.IMPRESSION]
         if not telling:
@@ -85,11 +87,13 @@ class StreamPath:
         with self._lock:
             users = list(dict.fromkeys(event.user_id for event in telling))
             items = list(dict.fromkeys(event.item_id for event in telling))
-            for _ in range(ATTEMPTS):
+
+            def write() -> bool:
                 known, categories = self._read(users, items)
                 new = event_rows(telling, categories)
-                if self._write({user: known[user].with_events(new[user], now) for user in users}):
-                    return
+                return self._write({user: known[user].with_events(new[user], now) for user in users})
+
+            _until_done(write)
 
     def take_in(self, moment: datetime) -> int:
         """Give the users whose online rows are newer than the snapshot of `moment` the events that it has and they
@@ -99,7 +103,7 @@ class StreamPath:
             How many users lacked something.
 
         Raises:
-            OnlineStoreDownError: the store cannot be reached; doing it again is harmless.
+            OnlineStoreDownError: as for `apply`; doing it again is harmless.
         """
         lacked = 0
         users = self._features.users_with(HISTORY, moment)
@@ -117,13 +121,16 @@ class StreamPath:
         stored = self._features.view_at(HISTORY, users, moment)
         batch = {user: History.from_row(user, stored[user], moment).events.to_pylist() for user in users}
         changed: dict[str, History] = {}
-        for _ in range(ATTEMPTS):
+
+        def write() -> bool:
+            nonlocal changed
             known, _ = self._read(users, [])
             # A moment of its own: who holds the row in memory must see that it is another one.
             whole = {u: known[u].with_events(batch[u], known[u].moment + timedelta(microseconds=1)) for u in users}
             changed = {user: history for user, history in whole.items() if history.ids != known[user].ids}
-            if not changed or self._write(changed):
-                break
+            return not changed or self._write(changed)
+
+        _until_done(write)
         return len(changed)
 
     def _prepared(self, feature: Feature) -> duckdb.DuckDBPyConnection:
@@ -196,6 +203,14 @@ class StreamPath:
         computed = self._cursors[feature.name].execute("EXECUTE compute").fetchnumpy()
         columns = [column_values(column) for column in computed.values()]
         return list(encoded_rows(columns, s.USER_ID, feature.fields))
+
+
+def _until_done(write: Callable[[], bool]) -> None:
+    """Try again where another process wrote the same users meanwhile."""
+    for _ in range(ATTEMPTS):
+        if write():
+            return
+    raise OnlineStoreDownError(f"the same users were written by others {ATTEMPTS} times in a row")
 
 
 def _history(user: str, found: FoundRow) -> History:

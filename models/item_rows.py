@@ -53,10 +53,11 @@ class ItemRows:
         """
         table = recommender.items
         ids = _NONE
-        if candidates is not None:
+        if candidates is not None or ask.rest:
             state = ask.state.with_items(recommender.known(ask.items)[0])
             named = recommender.vocabulary.items.encode([*state.own_items, *state.session_items])
-            ids = np.unique(np.concatenate([candidates, named]))  # with 0, whose row stands where a session is short
+            # With 0, whose row stands where a session is short.
+            ids = np.unique(np.concatenate([_NONE if candidates is None else candidates, named]))
         moved, categories = _NONE, table.code(CATEGORY)
         if ask.categories is not None:
             moved = np.flatnonzero(categories != own).astype(np.int32)

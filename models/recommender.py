@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
@@ -25,6 +26,8 @@ from models.sources.popularity import Popularity
 from models.state import UserState
 from models.vocabulary import Vocabulary
 
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Observes a stage, by its name."""
 _CHUNK: Final = 128
 _FUSION: Final = 60.0
 _NO_IDS: Final[Ints] = np.empty(0, dtype=np.int32)
@@ -138,6 +141,11 @@ class Recommender:
             for at in np.argsort(-scores, kind="stable")[:k].tolist()
         ]
 
+    def asleep(self, state: UserState) -> list[str]:
+        """The user's items that were bought and are not due yet, see `models.resting`."""
+        [ids] = resting(encode([state], self.vocabulary), self.items)
+        return self.vocabulary.items.decode(ids.tolist())
+
     def explain(self, state: UserState, item: str, items: Sequence[str] = ()) -> Explanation:
         """What speaks for an item; empty if the model does not know it.
 
@@ -196,25 +204,48 @@ class Recommender:
         """
         return [answer.items for answer in self.answered(asks, mode)]
 
-    def answered(self, asks: Sequence[Ask], mode: Mode = "hybrid") -> list[Answered]:
-        """As `answer`, with the candidates of each."""
+    def answered(
+        self, asks: Sequence[Ask], mode: Mode = "hybrid", timed: Timed = lambda stage: nullcontext()
+    ) -> list[Answered]:
+        """As `answer`, with the candidates of each.
+
+        Args:
+            timed: around the stages `encode`, `candidates` (`companions` where those are asked for), `score`, `rerank`.
+        """
         answers: dict[int, Answered] = {}
         for companions in (False, True):
             rows = [row for row, ask in enumerate(asks) if ask.companions is companions]
             for start in range(0, len(rows), _CHUNK):
                 part = rows[start : start + _CHUNK]
-                answers |= zip(part, self._answers([asks[row] for row in part], companions, mode), strict=True)
+                answers |= zip(part, self._answers([asks[row] for row in part], companions, mode, timed), strict=True)
         return [answers[row] for row in range(len(asks))]
 
-    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode) -> list[Answered]:
-        batch = encode([ask.state.with_items(self.known(ask.items)[0]) for ask in asks], self.vocabulary, self.others)
-        limits = self._limits(asks, batch)
-        wanted = [None if ask.only is None else self._sorted_ids(ask.only) for ask in asks]
+    def _answers(self, asks: Sequence[Ask], companions: bool, mode: Mode, timed: Timed) -> list[Answered]:
+        with timed("encode"):
+            states = [ask.state.with_items(self.known(ask.items)[0]) for ask in asks]
+            batch = encode(states, self.vocabulary, self.others)
+            limits = self._limits(asks, batch)
+            wanted = [None if ask.only is None else self._sorted_ids(ask.only) for ask in asks]
         if companions:
-            candidates, scores = self._companions(asks, batch, limits, mode)
+            with timed("companions"):
+                candidates, scores = self._companions(asks, batch, limits, mode)
         else:
-            candidates = generate(self.sources, batch, self.candidates, limits, _padded(wanted))
-            scores = self._order(batch, candidates, mode)
+            with timed("candidates"):
+                candidates = generate(self.sources, batch, self.candidates, limits, _padded(wanted))
+            with timed("score"):
+                scores = self._order(batch, candidates, mode)
+        with timed("rerank"):
+            return self._reranked(asks, batch, candidates, scores, limits, wanted)
+
+    def _reranked(
+        self,
+        asks: Sequence[Ask],
+        batch: StateBatch,
+        candidates: Candidates,
+        scores: Scores,
+        limits: Limits,
+        wanted: Sequence[Ints | None],
+    ) -> list[Answered]:
         anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
         answers = []

@@ -68,7 +68,7 @@ def made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tupl
         The items, and whether the last answer had a part in them.
     """
     had = {*ask.state.had(bought=recommender.target == PURCHASE), *(last.had if last else ())}
-    barred = {*ask.exclude, *ask.items, *(had if ask.novel_only else ())}
+    barred = {*ask.exclude, *ask.items, *(had if ask.novel_only else ()), *_asleep(recommender, ask)}
     items = fitting(last, replace(ask, exclude=barred), recommender) if last else []
     if not items:
         return recommender.popular(ask.k, categories=ask.categories, exclude=barred, only=ask.only), False
@@ -77,6 +77,16 @@ def made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tupl
         more = recommender.popular(ask.k - len(items), categories=ask.categories, exclude=taken)
         items += below(items, more)
     return items, True
+
+
+def _asleep(recommender: Recommender, ask: Ask) -> list[str]:
+    """The items that rest, as far as can be told."""
+    if not ask.rest:
+        return []
+    try:
+        return recommender.asleep(ask.state)
+    except Exception:  # noqa: BLE001 - a row that the model cannot digest is one of the reasons to be on this rung
+        return []
 
 
 def fitting(last: LastAnswer, ask: Ask, recommender: Recommender) -> list[Recommendation]:

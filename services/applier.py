@@ -59,8 +59,12 @@ class Applier:
             self._failed(f"cannot be started: {error}")
             return
         assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self._heard(json.loads(line))
+        try:
+            async for line in self.process.stdout:
+                self._heard(json.loads(line))
+        except (ValueError, LookupError, TypeError):  # whatever else was printed among its answers
+            self.process.kill()
+            log.warning("the process that applies events said what is none of its answers")
         self._failed(f"ended with code {await self.process.wait()}")
 
     def _heard(self, told: dict[str, Any]) -> None:

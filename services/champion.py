@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,11 +22,6 @@ log = logging.getLogger("bentoml.kairos.champion")
 
 LOOK_EVERY_S = 1.0
 VARIANT = "champion"
-BUNDLE_ERRORS = (
-    registry.NoChampionError, RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, EOFError,
-    ArithmeticError, MemoryError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
-)  # fmt: skip
-"""What a damaged or foreign bundle makes of numpy, torch and our own reading."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class Served:
         """Read a bundle that is what was published.
 
         Raises:
-            BUNDLE_ERRORS: it is damaged.
+            Exception: it is damaged; every library has errors of its own for that.
         """
         registry.check(folder)
         recommender, content = bundle.load(folder), bundle.manifest(folder)
@@ -149,7 +141,7 @@ class ChampionWatch:
                 served = self._with_newest_items(Served.load(tag, folder))
                 try_out(served.recommender)
                 self._ahead(served)
-        except BUNDLE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - see `Served.load`; the model in service goes on
             SWAPS.labels("refused").inc()
             log.error("model %s is refused: %s: %s", tag, type(error).__name__, error)
             return False
@@ -173,7 +165,7 @@ class ChampionWatch:
                 return False
             # Over another table, the model builds some of its parts anew: here, or the next request would have to.
             warm_up(served.recommender)
-        except BUNDLE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - as above
             FAILURES.labels("item_table").inc()
             log.error("the model keeps its item table: %s: %s", type(error).__name__, error)
             return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 
 class ServiceError(RuntimeError):
@@ -12,6 +14,20 @@ class ServiceError(RuntimeError):
     """The answer's HTTP status."""
     retry_after_s: float | None = None
     """When it is worth trying again; None: nobody knows."""
+
+
+class BadInputError(ServiceError):
+    """A request that is well formed and cannot be true."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, details: Sequence[Mapping[str, Any]]) -> None:
+        """
+        Args:
+            details: in pydantic's form: `type`, `loc`, `msg`.
+        """
+        super().__init__("; ".join(str(detail["msg"]) for detail in details))
+        self.details = details
 
 
 class NoModelError(ServiceError):

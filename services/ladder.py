@@ -24,8 +24,8 @@ from services.request_log import GivenAnswer, Read, RequestSample
 
 log = logging.getLogger("bentoml.kairos.ladder")
 
-MODEL_ERRORS = (RuntimeError, ValueError, LookupError, ArithmeticError)
-"""What numpy and torch make of a row that the model cannot digest."""
+RANKED_AT_ONCE = 8
+"""Of one batch: requests of others get their turn in between."""
 READS_AT_ONCE = 4
 """Of one batch: a read's time limit runs from its start, and more at once would only wait for one another."""
 
@@ -103,29 +103,45 @@ class Ladder:
         if not user:
             return Outcome(request_id, ask.state, Step.FULL, [])
         position = self._requests.position() if self._requests else 0
+        # What the request names is a session too; without it nothing personal is left to say.
+        is_told = bool(ask.items) or ask.only is not None
+        without = Outcome(request_id, ask.state, Step.NO_FEATURES if is_told else Step.POPULAR, [])
         try:
             row = await self._online.row(user, served.features, now)
+            state = UserState.from_row(user, row.values, now.timestamp())
         except StoreDownError:
-            # What the request names is a session too; without it nothing personal is left to say.
-            is_told = bool(ask.items) or ask.only is not None
-            return Outcome(request_id, ask.state, Step.NO_FEATURES if is_told else Step.POPULAR, [])
-        state = UserState.from_row(user, row.values, now.timestamp())
+            return without
+        except (ValueError, TypeError, LookupError) as error:
+            FAILURES.labels("user_row").inc()
+            log.error("a user's features are no such features: %s", type(error).__name__)
+            return without
         return Outcome(request_id, state, Step.FULL, [], Read(row, position))
 
     async def _ranked(self, served: Served, asks: Sequence[Ask]) -> list[Answered | None]:
         """The model's answers; None where it failed or took too long."""
-        if not asks:
-            return []
+        answers: list[Answered | None] = []
+        try:
+            for start in range(0, len(asks), RANKED_AT_ONCE):
+                answers += await self._few_ranked(served, asks[start : start + RANKED_AT_ONCE])
+        except TimeoutError:
+            FAILURES.labels("model_time").inc()
+            log.warning("model %s took too long over %d requests", served.tag, len(asks) - len(answers))
+        return answers + [None] * (len(asks) - len(answers))
+
+    async def _few_ranked(self, served: Served, asks: Sequence[Ask]) -> list[Answered | None]:
+        """As `_ranked`, all at once.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
         try:
             with stage("rank"):
                 return list(await self._ranking.answer(served.recommender, widened(asks)))
         except TimeoutError:
-            FAILURES.labels("model_time").inc()
-            log.warning("model %s took too long over %d requests", served.tag, len(asks))
-            return [None] * len(asks)
-        except MODEL_ERRORS:
+            raise
+        except Exception:
             if len(asks) > 1:  # one request that the model cannot digest must not cost the others their answers
-                return [answer for ask in asks for answer in await self._ranked(served, [ask])]
+                return [answer for ask in asks for answer in await self._few_ranked(served, [ask])]
             FAILURES.labels("model").inc()
             log.exception("model %s failed on a request, answering from a lower rung", served.tag)
             return [None]

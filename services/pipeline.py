@@ -16,7 +16,7 @@ from services import endpoints as e
 from services.champion import VARIANT, ChampionWatch, Served
 from services.errors import NoModelError
 from services.explaining import explain_answer
-from services.ladder import MODEL_ERRORS, Ladder, Outcome
+from services.ladder import Ladder, Outcome
 from services.messages import (
     BatchAnswer,
     BatchRequest,
@@ -126,7 +126,7 @@ class RecommendPipeline:
             with stage("explain"):
                 work = partial(served.recommender.explain, outcome.state, item)
                 return await self._explaining.run(work), outcome.step
-        except (TimeoutError, *MODEL_ERRORS):
+        except Exception:
             FAILURES.labels("explanation").inc()
             log.exception("model %s failed to explain", served.tag)
             return Explanation(), Step.POPULAR

@@ -31,6 +31,11 @@ class Progress:
         self._waiters = 0
         self._is_failing = False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the last look at the log worked."""
+        return not self._is_failing
+
     def appended(self, count: int) -> None:
         self.waiting += count
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from models.recommender import Answered, Ask, Recommender
-from services.metrics import TOGETHER
+from services.metrics import STAGES, TOGETHER, stage
 
 log = logging.getLogger("bentoml.kairos.ranking")
 
@@ -32,6 +34,7 @@ MOST_TOGETHER: Final = 16
 class _Waiting:
     model: Recommender
     asks: Sequence[Ask]
+    since: float = field(default_factory=time.perf_counter)
     answers: asyncio.Future[list[Answered]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -106,6 +109,7 @@ class Ranking:
             if group and (first.model is not group[0].model or size + len(first.asks) > MOST_TOGETHER):
                 break
             group.append(self._waiting.popleft())
+            STAGES.labels("queue").observe(time.perf_counter() - first.since)
             size += len(first.asks)
         return group
 
@@ -113,7 +117,8 @@ class Ranking:
         model, asks = group[0].model, [ask for one in group for ask in one.asks]
         TOGETHER.observe(len(asks))
         try:
-            answers = iter(await asyncio.get_running_loop().run_in_executor(self._threads, model.answered, asks))
+            work = partial(model.answered, asks, timed=stage)
+            answers = iter(await asyncio.get_running_loop().run_in_executor(self._threads, work))
         except Exception as error:  # noqa: BLE001 - handed on to whoever asked
             if len(group) == 1:
                 if not group[0].answers.done():

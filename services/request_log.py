@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,7 +108,7 @@ class RequestSample:
     async def _write(self, answers: Sequence[GivenAnswer]) -> None:
         try:
             await asyncio.to_thread(self._append, answers)
-        except (sqlite3.Error, OSError, ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - a log of answers is not worth any of them
             FAILURES.labels("request_log").inc()
             if not self._is_failing:
                 log.error("requests cannot be logged, going on without: %s: %s", type(error).__name__, error)

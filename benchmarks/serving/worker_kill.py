@@ -36,13 +36,14 @@ def measure(plan: Plan) -> dict[str, Any]:
         features = ledger.unknown_to_features(outcome, PREFIX)
     ledger.close()
     value = compared["lost"] + compared["duplicated"] + features["missing"] + features["twice"]
+    is_proven = ledger.has_proof(compared, features)
     silent_s = _silence_s(outcome, killed)
     return {
         "worker_kill": figure(
             value,
             "events lost or doubled",
             0,
-            value == 0 and ledger.has_proof(compared, features) and is_replaced and silent_s is not None and caught_up_s is not None,
+            value == 0 and is_proven and is_replaced and silent_s is not None and caught_up_s is not None,
             load=described(plan),
             workers=1 + len(others),
             requests=len(outcome.status),

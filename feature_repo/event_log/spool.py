@@ -49,7 +49,7 @@ class SpooledEventLog:
         self._is_away = False
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        if self._spool.is_empty() and not self._rests():
+        if self._is_empty() and not self._rests():
             try:
                 new = self._shared.append(events)
                 self._is_away = False
@@ -60,7 +60,7 @@ class SpooledEventLog:
 
     def forward(self) -> int:
         moved = 0
-        if self._rests() or self._spool.is_empty():
+        if self._rests() or self._is_empty():
             return moved
         with self._turn() as is_ours:
             # In pieces until nothing is left, or new events would go into the spool for ever.
@@ -78,7 +78,7 @@ class SpooledEventLog:
         return moved
 
     def spooled(self) -> int:
-        return self._spool.waiting("")
+        return 0 if self._is_empty() else self._spool.waiting("")
 
     def read(self, after: int, limit: int = 10_000) -> list[tuple[int, Event]]:
         return self._shared.read(after, limit)
@@ -119,6 +119,10 @@ class SpooledEventLog:
             if self._opened is None:
                 self._opened = SqliteEventLog(self._path, self._max_mb)
             return self._opened
+
+    def _is_empty(self) -> bool:
+        # Not opened before it is needed: a disk that is full or cannot be written is no reason to refuse events.
+        return (self._opened is None and not self._path.exists()) or self._spool.is_empty()
 
     def _rests(self) -> bool:
         return time.monotonic() < self._rest_until

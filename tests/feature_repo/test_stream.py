@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo import schema as s
+from feature_repo.errors import OnlineStoreDownError
 from feature_repo.event import Event
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
@@ -118,6 +119,12 @@ def test_two_processes_see_each_others_events(stream: StreamPath, features: Feat
     other.apply([event("u", "c", NOW + 2 * DAY, kind="view")], NOW + 2 * DAY)
     stream.apply([event("u", "d", NOW + 3 * DAY, kind="view")], NOW + 3 * DAY)
     assert session_of(features, "u") == ["a", "b", "c", "d"]
+
+
+def test_a_write_that_others_always_overtake_is_told(stream: StreamPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamPath, "_write", lambda self, histories: False)
+    with pytest.raises(OnlineStoreDownError, match="written by others"):
+        stream.apply([event("u", "b", NOW)], NOW)
 
 
 def test_the_history_keeps_the_newest_events(

@@ -7,6 +7,7 @@ import pytest
 
 from models.bundle import load, save
 from models.recommender import Ask, Recommendation, Recommender
+from models.rungs import LastAnswer, made_up
 from models.state import UserState
 
 
@@ -84,6 +85,11 @@ def test_what_was_just_bought_rests(trained: Recommender, world) -> None:
         bought.own[at, 0] += 1
     assert best not in ids(trained.answer([Ask(bought, 60, rest=True)])[0])
     assert best in ids(trained.answer([Ask(bought, 60)])[0])
+    last = LastAnswer((Recommendation(best, 1.0, ()),), frozenset())
+    made, is_cached = made_up(trained, Ask(state, 5), last)
+    assert (ids(made)[0], is_cached) == (best, True)
+    made, is_cached = made_up(trained, Ask(bought, 60, rest=True), last)
+    assert best not in ids(made)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -88,6 +89,19 @@ async def test_what_waits_is_applied_and_a_killed_process_replaced(own: Shop, lo
         last = applier.process.pid
         assert last != killed
     assert not psutil.pid_exists(last)
+
+
+async def test_a_process_that_says_other_things_is_replaced(
+    own: Shop, log: EventLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    once, said = tmp_path / "python", tmp_path / "said"
+    lines = ("#!/bin/sh", f'[ -e {said} ] && exec {sys.executable} "$@"', f"touch {said}", "echo junk", "exec sleep 60")
+    once.write_text("\n".join(lines))
+    once.chmod(0o755)
+    monkeypatch.setattr("services.applier.sys.executable", str(once))
+    tell(log, "e1")
+    async with kept(own):
+        await until(lambda: is_applied(log))
 
 
 async def test_of_three_one_applies_and_the_next_takes_over_at_once(own: Shop, log: EventLog) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from feature_repo.clock import Clock
-from models.recommender import Recommender
+from models.recommender import Answered, Ask, Recommender
+from models.state import UserState
 from services.champion import ChampionWatch, Served
 from services.errors import NoModelError, StoreAwayError
+from services.ladder import RANKED_AT_ONCE
 from services.messages import (
     BatchRequest,
     CartRequest,
@@ -111,8 +114,12 @@ async def test_the_ladder(served: Served, shop: Shop, tmp_path: Path) -> None:
     assert only_unknown.served_by is Step.POPULAR
 
 
+class OddError(Exception):
+    """As ONNX Runtime's, which have no base but this."""
+
+
 def _broken(*_: Any, **__: Any) -> None:
-    raise RuntimeError("weights are not what they were")
+    raise OddError("weights are not what they were")
 
 
 async def test_a_model_that_fails_is_made_up_for(served: Served, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +130,19 @@ async def test_a_model_that_fails_is_made_up_for(served: Served, shop: Shop, mon
     assert (answer.served_by, len(answer.items)) == (Step.POPULAR, 5)
     answer = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
     assert (answer.served_by, answer.items) == (Step.CACHED, kept.items[:5])
+
+
+async def test_a_row_that_is_none_costs_one_user_alone(
+    pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_row = UserState.from_row
+
+    def picky(user: str, row: Any, now: float) -> UserState:
+        return from_row(user, {**row, "own_items": 7} if user == "u1" else row, now)
+
+    monkeypatch.setattr(UserState, "from_row", picky)
+    assert (await pipeline.answer(RecommendRequest(user_id="u1", k=3))).served_by is Step.POPULAR
+    assert (await pipeline.answer(RecommendRequest(user_id="u2", k=3))).served_by is Step.FULL
 
 
 async def test_a_model_that_is_slow_is_not_waited_for(served: Served, shop: Shop) -> None:
@@ -159,6 +179,28 @@ async def test_a_batch_is_answered_in_order(pipeline: RecommendPipeline) -> None
     assert [answer.unknown_items for answer in answers] == [request.items for request in requests]
     alone = await pipeline.answer(requests[5])
     assert _ids(answers[5]) == _ids(alone)
+
+
+async def test_requests_of_others_get_their_turn_within_a_batch(
+    pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[list[str]] = []
+    answered = Recommender.answered
+
+    def watched(self: Recommender, asks: Sequence[Ask], *args: Any, **named: Any) -> list[Answered]:
+        together.append([ask.state.user_id for ask in asks])
+        return answered(self, asks, *args, **named)
+
+    monkeypatch.setattr(Recommender, "answered", watched)
+    requests = [RecommendRequest(user_id="u1", k=1) for _ in range(40)]
+    batch = asyncio.create_task(pipeline.batch(BatchRequest(requests=requests)))
+    while not together:
+        await asyncio.sleep(0)
+    await pipeline.answer(RecommendRequest(user_id="u2", k=1))
+    assert len((await batch).answers) == 40
+    assert max(map(len, together)) <= RANKED_AT_ONCE + 1
+    [turn] = [n for n, users in enumerate(together) if "u2" in users]
+    assert turn < len(together) - 1
 
 
 async def test_similar_items_and_companions_of_a_cart(pipeline: RecommendPipeline) -> None:

@@ -82,6 +82,14 @@ def test_a_spool_outlives_its_process(shop: Installation) -> None:
         assert ids(log.read(0)) == ["1"]
 
 
+def test_a_spool_that_cannot_be_made_is_not_missed_while_redis_is_there(shop: Installation) -> None:
+    nowhere = shop.folder / "file" / "spool.db"
+    (shop.folder / "file").write_text("no folder")
+    with shop.server(), closing(SpooledEventLog(shop.shared(), nowhere, 100)) as log:
+        assert log.append([event(1)]) == [True]
+        assert (log.spooled(), log.forward()) == (0, 0)
+
+
 def test_a_dead_server_is_not_asked_by_every_request(shop: Installation) -> None:
     class Counting(RedisEventLog):
         tries = 0
