@@ -22,7 +22,7 @@ from flows.present import console
 from flows.publish import publish_flow
 from flows.train import train_flow
 from infra.settings import Settings
-from models.evaluation import HYBRID
+from models.evaluation import HYBRID, RESTING
 
 LIBRARIES = ("prefect", "feast", "great-expectations", "lightning", "torch", "bentoml", "duckdb", "ibis-framework")
 METRICS = ("users", "ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty")
@@ -72,6 +72,7 @@ def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
     }
     return {
         "holdout": figures.pop(HYBRID),
+        "as_served": figures.pop(RESTING),
         "baselines": figures,
         "rows": {
             "events": report.ingest.accepted + report.ingest.already_known,

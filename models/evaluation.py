@@ -27,6 +27,8 @@ Answerer = Callable[[Sequence[UserState], Sequence[Collection[str]], int], Answe
 Report = dict[str, dict[str, dict[str, dict[str, float]]]]
 """model -> "all" | "novel" -> metric -> value, low, high"""
 HYBRID: Final = "hybrid"
+RESTING: Final = "hybrid, resting"
+"""As the service answers: what was just bought rests, see `models.resting`."""
 RANKER: Final = "ranker"
 _CHUNK: Final = 128
 _THREADS: Final = 2
@@ -96,10 +98,10 @@ def _in_parts(answer: Answerer, states: Sequence[UserState], out: Sequence[Colle
 
 
 def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
-    def ranked(mode: Mode) -> Answerer:
+    def ranked(mode: Mode, rest: bool = False) -> Answerer:
         def answer(states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
             # Not `out`: what is new to a user, the served model has to know by itself.
-            found = recommender.recommend(states, k, novel_only=novel, mode=mode)
+            found = recommender.recommend(states, k, novel_only=novel, rest=rest, mode=mode)
             return [[item.item_id for item in one] for one in found]
 
         return answer
@@ -111,6 +113,7 @@ def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     if recommender.ranker is not None:
         models[RANKER] = ranked("ranker")
     models[HYBRID] = ranked("hybrid")
+    models[RESTING] = ranked("hybrid", rest=True)
     return models
 
 

@@ -175,6 +175,7 @@ class Recommender:
         k: int,
         *,
         novel_only: bool = False,
+        rest: bool = False,
         exclude: Sequence[Collection[str]] | None = None,
         items: Sequence[Sequence[str]] | None = None,
         categories: Collection[str] | None = None,
@@ -190,6 +191,7 @@ class Recommender:
                 exclude=exclude[row] if exclude else (),
                 categories=categories,
                 novel_only=novel_only,
+                rest=rest,
             )
             for row, state in enumerate(states)
         ]
