@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feature_repo.errors import FeatureError
 
+ROW_ERRORS = (DecodeError,)
+"""Of one damaged row, in a store that is well."""
 STORE_ERRORS = (
     FeatureError,
     FeastError,
@@ -19,7 +21,7 @@ STORE_ERRORS = (
     duckdb.Error,
     RedisError,
     SQLAlchemyError,
-    DecodeError,
+    *ROW_ERRORS,
     OSError,
 )
 """Of a store that is down, damaged or half-written; a timeout is an OSError."""

@@ -8,8 +8,8 @@ from http import HTTPStatus
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from services.errors import BadInputError, ServiceError
-from services.failures import bad_input, failure_of
+from services.errors import ServiceError
+from services.failures import failure_of
 from services.metrics import stage
 
 
@@ -20,8 +20,6 @@ async def answered(work: Awaitable[BaseModel]) -> Response:
     """
     try:
         message = await work
-    except BadInputError as error:
-        return bad_input(error.details)
     except ServiceError as error:
         return failure_of(error)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from services.errors import ServiceError
+from services.errors import BadInputError, ServiceError
 from services.messages import CODES, SHAPES, Code, Failure, FailureAnswer
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -66,6 +66,8 @@ def failure(
 
 def failure_of(error: ServiceError) -> JSONResponse:
     """What a client is told of a named error."""
+    if isinstance(error, BadInputError):
+        return bad_input(error.details)
     return failure(error.status, str(error), retry_after_s=error.retry_after_s)
 
 

@@ -139,7 +139,7 @@ class Ladder:
                 return list(await self._ranking.answer(served.recommender, widened(asks)))
         except TimeoutError:
             raise
-        except Exception:
+        except Exception:  # numpy, ONNX Runtime and the memory have errors of their own, with no base in common
             if len(asks) > 1:  # one request that the model cannot digest must not cost the others their answers
                 return [answer for ask in asks for answer in await self._few_ranked(served, [ask])]
             FAILURES.labels("model").inc()

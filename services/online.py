@@ -8,11 +8,9 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
 from feature_repo.online import OnlineRow
 from feature_repo.store import Features
-from feature_repo.store_errors import STORE_ERRORS
+from feature_repo.store_errors import ROW_ERRORS, STORE_ERRORS
 from infra.settings import Settings
 from services.errors import StoreDownError
 from services.metrics import EXPIRED, FAILURES, stage
@@ -86,7 +84,7 @@ class OnlineFeatures:
                         row = await features.online_row_async(user, names, now)
                     else:
                         row = await asyncio.to_thread(features.online_row, user, names, now)
-        except DecodeError as error:  # one user's row is damaged, the store is not
+        except ROW_ERRORS as error:
             FAILURES.labels("user_row").inc()
             raise StoreDownError(str(error)) from error
         except STORE_ERRORS as error:

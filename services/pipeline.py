@@ -126,7 +126,7 @@ class RecommendPipeline:
             with stage("explain"):
                 work = partial(served.recommender.explain, outcome.state, item)
                 return await self._explaining.run(work), outcome.step
-        except Exception:
+        except Exception:  # as where the model ranks
             FAILURES.labels("explanation").inc()
             log.exception("model %s failed to explain", served.tag)
             return Explanation(), Step.POPULAR

@@ -30,7 +30,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         features = ledger.unknown_to_features(outcome, "rate-")
     ledger.close()
     per_s = round(len(outcome.acknowledged) / plan.events_s)
-    wrong = compared["lost"] + compared["duplicated"] + features["missing"] + features["twice"]
+    wrong = ledger.wrong(compared, features)
     is_whole = not wrong and not outcome.failures and ledger.has_proof(compared, features)
     return {
         "events_rate": figure(

@@ -63,6 +63,11 @@ class Ledger:
         return {"users": len(users), "missing": missing, "twice": twice}
 
     @staticmethod
+    def wrong(compared: dict[str, int], features: dict[str, Any]) -> int:
+        """Events that are lost or doubled, in the log or in the features."""
+        return compared["lost"] + compared["duplicated"] + features["missing"] + features["twice"]
+
+    @staticmethod
     def has_proof(compared: dict[str, int], features: dict[str, Any]) -> bool:
         """Whether there was anything that could have been lost."""
         return compared["acknowledged"] > 0 and features["users"] > 0

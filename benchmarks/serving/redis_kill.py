@@ -39,7 +39,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         features = ledger.unknown_to_features(outcome, PREFIX)
     ledger.close()
     failed = sum(outcome.failures.values())
-    value = failed + compared["lost"] + compared["duplicated"] + features["missing"] + features["twice"]
+    value = failed + ledger.wrong(compared, features)
     meanwhile = outcome.between(killed, back)
     return {
         "redis_kill": figure(

@@ -35,7 +35,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         compared = ledger.compare(outcome)
         features = ledger.unknown_to_features(outcome, PREFIX)
     ledger.close()
-    value = compared["lost"] + compared["duplicated"] + features["missing"] + features["twice"]
+    value = ledger.wrong(compared, features)
     is_proven = ledger.has_proof(compared, features)
     silent_s = _silence_s(outcome, killed)
     return {

@@ -78,7 +78,7 @@ class SpooledEventLog:
         return moved
 
     def spooled(self) -> int:
-        return 0 if self._is_empty() else self._spool.waiting("")
+        return 0 if self._is_unused() else self._spool.waiting("")
 
     def read(self, after: int, limit: int = 10_000) -> list[tuple[int, Event]]:
         return self._shared.read(after, limit)
@@ -121,8 +121,11 @@ class SpooledEventLog:
             return self._opened
 
     def _is_empty(self) -> bool:
+        return self._is_unused() or self._spool.is_empty()
+
+    def _is_unused(self) -> bool:
         # Not opened before it is needed: a disk that is full or cannot be written is no reason to refuse events.
-        return (self._opened is None and not self._path.exists()) or self._spool.is_empty()
+        return self._opened is None and not self._path.exists()
 
     def _rests(self) -> bool:
         return time.monotonic() < self._rest_until

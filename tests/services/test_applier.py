@@ -102,6 +102,7 @@ async def test_a_process_that_says_other_things_is_replaced(
     tell(log, "e1")
     async with kept(own):
         await until(lambda: is_applied(log))
+    assert said.exists()
 
 
 async def test_of_three_one_applies_and_the_next_takes_over_at_once(own: Shop, log: EventLog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -185,18 +186,23 @@ async def test_requests_of_others_get_their_turn_within_a_batch(
     pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together: list[list[str]] = []
-    answered = Recommender.answered
+    answered, both_wait = Recommender.answered, threading.Event()
 
     def watched(self: Recommender, asks: Sequence[Ask], *args: Any, **named: Any) -> list[Answered]:
         together.append([ask.state.user_id for ask in asks])
+        assert both_wait.wait(10)
         return answered(self, asks, *args, **named)
 
     monkeypatch.setattr(Recommender, "answered", watched)
     requests = [RecommendRequest(user_id="u1", k=1) for _ in range(40)]
     batch = asyncio.create_task(pipeline.batch(BatchRequest(requests=requests)))
     while not together:
-        await asyncio.sleep(0)
-    await pipeline.answer(RecommendRequest(user_id="u2", k=1))
+        await asyncio.sleep(0.001)
+    other = asyncio.create_task(pipeline.answer(RecommendRequest(user_id="u2", k=1)))
+    while not pipeline._ladder._ranking._waiting:
+        await asyncio.sleep(0.001)
+    both_wait.set()
+    await other
     assert len((await batch).answers) == 40
     assert max(map(len, together)) <= RANKED_AT_ONCE + 1
     [turn] = [n for n, users in enumerate(together) if "u2" in users]
