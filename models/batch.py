@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,16 @@ class StateBatch:
     def own_decayed(self) -> Floats:
         """[M] the decayed weight of each own item, 0 where unknown."""
         return or_zero(self.own[:, OWN.index("own_decayed")])
+
+    def strongest(self, count: int) -> npt.NDArray[np.intp]:
+        """Ascending positions in the own parts of each user's `count` items of the most decayed weight."""
+        kept = []
+        for start, stop in pairwise(self.own_bounds.tolist()):
+            if stop - start > count:
+                kept.append(start + np.sort(np.argpartition(-self.own_decayed[start:stop], count - 1)[:count]))
+            else:
+                kept.append(np.arange(start, stop))
+        return np.concatenate([*kept, np.empty(0, dtype=np.intp)])
 
     @cached_property
     def session_gap(self) -> Array:

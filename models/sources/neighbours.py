@@ -30,6 +30,8 @@ class NeighboursConfig:
     """Neighbours kept per item."""
     fit_half_life_days: float = 180.0
     """Decay of the events that similarity is learned from."""
+    own: int = 100
+    """Own items that are asked with, those of the most weight; the rest says little and costs as much."""
     threads: int = 0
     """0: all cores."""
 
@@ -62,9 +64,11 @@ class Neighbours(Source):
         """The neighbours of the users' own items."""
         if self.similarity is None:
             raise NotFittedError("neighbours: call fit or load first")
-        weight = np.log1p(batch.own_decayed).astype(np.float32)
+        strong = batch.strongest(self.config.own)
+        weight = np.log1p(batch.own_decayed[strong]).astype(np.float32)
+        bounds = np.searchsorted(strong, batch.own_bounds)
         query = sparse.csr_matrix(
-            (weight, batch.own_item, batch.own_bounds), shape=(len(batch), self.similarity.shape[0])
+            (weight, batch.own_item[strong], bounds), shape=(len(batch), self.similarity.shape[0])
         )
         found = query @ self.similarity
         found.data[found.data <= 0] = NOTHING

@@ -3,7 +3,11 @@ import math
 import numpy as np
 import pytest
 
+from feature_repo.schema import PROFILE_COLUMNS
+from models.batch import encode
+from models.ids import IdMap
 from models.state import ACTIVITY, DAY_S, OWN, STATE_COLUMNS, UserState
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 NOW = 1_700_000_000.0
 
@@ -59,3 +63,16 @@ def test_cart_items_enter_session_and_own() -> None:
     assert state.session_items == ("x", "y") == state.own_items
     assert state.session_types == ("cart", "cart")
     assert len(UserState.empty("u", NOW).with_items([str(i) for i in range(80)]).session_items) == 50
+
+
+def test_the_strongest_own_items_are_each_users_own() -> None:
+    def state(name: str, weights: list[float]) -> UserState:
+        items = [f"{name}{n}" for n in range(len(weights))]
+        return UserState.from_row(name, {"own_items": items, "own_decayed": weights}, NOW)
+
+    states = [state("a", [1.0, 5.0, 3.0]), state("b", []), state("c", [2.0])]
+    names = [item for one in states for item in one.own_items]
+    fields = {name: IdMap(()) for name in (*ITEM_CATEGORICALS, *PROFILE_COLUMNS)}
+    batch = encode(states, Vocabulary(IdMap(names), fields))
+    assert [names[at] for at in batch.strongest(2)] == ["a1", "a2", "c0"]
+    assert batch.strongest(3).tolist() == [0, 1, 2, 3]
