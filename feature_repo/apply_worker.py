@@ -17,6 +17,7 @@ import threading
 from typing import Any, NoReturn
 
 from feature_repo.turn import turns
+from infra.memory import keep_for_good
 from infra.settings import Settings, settings
 
 
@@ -32,6 +33,7 @@ def work(config: Settings, tell: Any) -> NoReturn:
 
     def take_turn() -> None:
         applier.open()
+        keep_for_good()
         turn.take()
         next_in_line.give_back()
         if trimming.ident is None:

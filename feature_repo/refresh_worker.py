@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 from feature_repo.errors import FeatureError
 from feature_repo.refresh import refresh
 from feature_repo.store import Features
+from infra.memory import keep_for_good
 from infra.settings import Settings, settings
 
 POLITENESS: Final = 10
@@ -28,9 +29,11 @@ def work(config: Settings, moments: TextIO, answers: TextIO) -> None:
     An error of another kind than ours ends the process: who asks starts a new one, which opens the stores anew.
     """
     features = Features.open(config)
-    for line in moments:
+    for number, line in enumerate(moments):
         answers.write(json.dumps(_refresh(features, datetime.fromisoformat(line.strip()))) + "\n")
         answers.flush()
+        if not number:  # the first one loads what all later ones work with
+            keep_for_good()
 
 
 def _refresh(features: Features, moment: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.clock import Clock
 from feature_repo.event_log import open_event_log
+from infra.memory import keep_for_good
 from infra.settings import Settings
 from services.applier import Applier
 from services.champion import ChampionWatch
@@ -68,6 +69,7 @@ class Runtime:
         await asyncio.to_thread(self.items.follow)
         await asyncio.gather(asyncio.to_thread(self.champions.follow), self.online.open())
         await self._warm_up()
+        keep_for_good()
         work = (
             self._commit.write_on(),
             self._progress.watch(),
