@@ -18,7 +18,7 @@ from models.items import ItemTable
 from models.onnx import Session
 from models.ranker import Ranker, RankerConfig
 from models.recommender import Recommender
-from models.sources import SOURCES
+from models.sources import source_class
 from models.state import STATE_COLUMNS
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
@@ -116,7 +116,7 @@ def load(folder: Path) -> Recommender:
     try:
         vocabulary = Vocabulary.load(folder)
         items = ItemTable.load(folder / _ITEMS)
-        sources = {name: SOURCES[name].load(folder / _SOURCES / name) for name in content["sources"]}
+        sources = {name: source_class(name).load(folder / _SOURCES / name) for name in content["sources"]}
     except (FileNotFoundError, KeyError) as error:
         raise BundleError(f"{folder}: incomplete, {error} is missing; train again") from error
     recommender = Recommender(

@@ -25,3 +25,11 @@ class BundleError(ModelError):
 
 class ItemRowsError(ModelError):
     """Rows of an item table that were kept with an answer are damaged, or of another version."""
+
+
+class NanScoreError(ModelError):
+    """A model gave scores that are no numbers."""
+
+
+class TooLargeError(ModelError):
+    """What was asked for does not fit into memory; the message says what would."""

@@ -57,15 +57,15 @@ class Interactions:
 
     def before(self, cut: float) -> Interactions:
         """The events before a moment."""
-        return self._where(self.time < cut)
+        return self.where(self.time < cut)
 
     def between(self, start: float, end: float) -> Interactions:
         """The events with start <= time < end."""
-        return self._where((self.time >= start) & (self.time < end))
+        return self.where((self.time >= start) & (self.time < end))
 
     def of_kinds(self, kinds: npt.ArrayLike) -> Interactions:
         """The events of some type ids."""
-        return self._where(np.isin(self.kind, np.asarray(kinds)))
+        return self.where(np.isin(self.kind, np.asarray(kinds)))
 
     def decayed(self, now: float, half_life_days: float) -> Floats:
         """[E] weight of each event at a moment."""
@@ -76,7 +76,8 @@ class Interactions:
         shape = (len(self.users), self.n_items)
         return sparse.coo_matrix((values, (self.user, self.item)), shape=shape).tocsr()
 
-    def _where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
+    def where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
+        """Some of the events [E], in their order."""
         return Interactions(
             self.user[mask], self.item[mask], self.kind[mask], self.time[mask], self.users, self.n_items, self.weights
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
 from models.batch import Array, Ints, StateBatch
+from models.cross import Cross
 from models.gaps import GAP_BUCKETS
 from models.items import ItemTable
 from models.onnx import Session, export
@@ -137,17 +138,6 @@ class RankerScores:
     """Logits per head."""
 
 
-class _Cross(nn.Module):
-    def __init__(self, width: int, rank: int) -> None:
-        super().__init__()
-        self.down = nn.Linear(width, rank, bias=False)
-        self.up = nn.Linear(rank, width)
-
-    def forward(self, start: Tensor, x: Tensor) -> Tensor:
-        crossed: Tensor = start * self.up(self.down(x)) + x
-        return crossed
-
-
 class _Flat(nn.Module):
     """The ranker as it is served: tensors by name in, the three scores out."""
 
@@ -215,7 +205,7 @@ class Ranker(nn.Module):
         self.kind = nn.Embedding(len(EVENT_TYPES) + 1, item_width, padding_idx=0)
         self.gap = nn.Embedding(GAP_BUCKETS, item_width)
         width = n_features + item_width + config.profile_dim + (item_width + 1 if config.attention else 0)
-        self.crosses = nn.ModuleList(_Cross(width, config.cross_rank) for _ in range(config.cross_layers))
+        self.crosses = nn.ModuleList(Cross(width, config.cross_rank) for _ in range(config.cross_layers))
         self.deep = nn.Sequential(
             nn.Linear(width, config.hidden),
             nn.GELU(),

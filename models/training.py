@@ -32,11 +32,11 @@ from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker
 from models.recommender import Recommender
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
+from models.sources.encoder import SequenceConfig
 from models.sources.neighbours import Neighbours, NeighboursConfig
 from models.sources.own import Own, OwnConfig
 from models.sources.popularity import Popularity, PopularityConfig
 from models.sources.sequence import Sequence as SequenceSource
-from models.sources.sequence import SequenceConfig
 from models.state import UserState, other_numbers
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 

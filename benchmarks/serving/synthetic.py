@@ -29,10 +29,11 @@ from models.ranker import Ranker
 from models.recommender import Recommender
 from models.sources.als import Als
 from models.sources.base import Source
+from models.sources.encoder import Encoder
 from models.sources.neighbours import Neighbours
 from models.sources.own import Own
 from models.sources.popularity import Popularity
-from models.sources.sequence import Encoder, Sequence
+from models.sources.sequence import Sequence
 from models.state import DAY_S, UserState
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
@@ -129,7 +130,7 @@ class _Enlarge:
             return als
         if isinstance(source, Neighbours):
             neighbours = Neighbours(source.config)
-            neighbours.similarity = self._similarity(source.similarity)
+            neighbours.ties = self._ties(source.ties)
             return neighbours
         assert isinstance(source, Sequence)
         return self._sequence(source)
@@ -168,7 +169,7 @@ class _Enlarge:
             for name, tensor in weights.items()
         }
 
-    def _similarity(self, real: sparse.csr_matrix) -> sparse.csr_matrix:
+    def _ties(self, real: sparse.csr_matrix) -> sparse.csr_matrix:
         """Each item has the neighbours of its real item, any copy of them in their place."""
         order = np.argsort(self._of, kind="stable")
         first = np.searchsorted(self._of[order], np.arange(self._size + 1))  # where each real item's copies begin
@@ -176,9 +177,9 @@ class _Enlarge:
         copies = np.diff(first)[found.indices]
         picked = first[found.indices] + (self._rng.random(len(copies), np.float32) * copies).astype(np.int64)
         indices = order[picked].astype(np.int32)
-        similarity = sparse.csr_matrix((found.data, indices, found.indptr), shape=(len(self._of),) * 2)
-        similarity.sort_indices()
-        return similarity
+        ties = sparse.csr_matrix((found.data, indices, found.indptr), shape=(len(self._of),) * 2)
+        ties.sort_indices()
+        return ties
 
     def _turned(self, vectors: Numbers) -> Numbers:
         """Noise on the further items' vectors, in proportion to their length; none where there is no vector."""

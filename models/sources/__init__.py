@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
-from models.sources.als import Als
 from models.sources.base import Source
-from models.sources.neighbours import Neighbours
-from models.sources.own import Own
-from models.sources.popularity import Popularity
-from models.sources.sequence import Sequence
 
-SOURCES: Final[dict[str, type[Source]]] = {
-    source.name: source for source in (Own, Neighbours, Als, Sequence, Popularity)
+_CLASSES: Final = {
+    "own": "Own",
+    "neighbours": "Neighbours",
+    "als": "Als",
+    "sequence": "Sequence",
+    "popularity": "Popularity",
+    "recent": "Recent",
+    "user_neighbours": "UserNeighbours",
+    "linear": "Linear",
+    "graph_filter": "GraphFilter",
+    "mult_vae": "MultVae",
+    "light_gcn": "LightGcn",
 }
-"""In the order in which they appear as features."""
+SOURCES: Final = tuple(_CLASSES)
+"""Every kind there is; a bundle says which of them it has."""
+
+
+def source_class(name: str) -> type[Source]:
+    """The class of a name, from the module of that name: the service loads no more of them than its model has.
+
+    Raises:
+        KeyError: there is no such source.
+    """
+    kind: type[Source] = getattr(import_module(f"models.sources.{name}"), _CLASSES[name])
+    return kind

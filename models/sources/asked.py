@@ -1,4 +1,5 @@
-"""The three forms that a source's scores for some users have: a vector each, a few items each, one list for all."""
+"""The forms that a source's scores for some users have: a vector each, a few items each, one list for all, or simply
+every score."""
 
 from __future__ import annotations
 
@@ -113,6 +114,33 @@ class ForAll:
 
     def dense(self) -> Scores:
         return np.broadcast_to(self.values, (self.count, len(self.values)))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Every score, at hand: for sources whose scores have no shorter form."""
+
+    values: Scores
+    """[B, n_items], `NOTHING` where there is no reason to propose the item"""
+
+    def best(self, k: int, limits: Limits) -> Ints:
+        out = np.zeros((len(self.values), k), dtype=np.int32)
+        everything = np.arange(self.values.shape[1], dtype=np.int32)
+        for row, (barred, allowed) in enumerate(zip(limits.barred, limits.allowed, strict=True)):
+            if allowed is None:
+                values = self.values[row].copy()
+                values[barred] = NOTHING
+                out[row] = _best(everything, values, k)
+            else:
+                items = _admitted(limits, row)
+                out[row] = _best(items, self.values[row, items], k)
+        return out
+
+    def of(self, items: Ints) -> Scores:
+        return np.take_along_axis(self.values, items, axis=1)
+
+    def dense(self) -> Scores:
+        return self.values
 
 
 _slates = threading.local()

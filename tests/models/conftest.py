@@ -15,8 +15,8 @@ from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
 from models.recommender import Recommender
 from models.sources.als import AlsConfig
+from models.sources.encoder import SequenceConfig
 from models.sources.neighbours import NeighboursConfig
-from models.sources.sequence import SequenceConfig
 from models.state import DAY_S, UserState
 from models.training import Snapshot, TrainingConfig, train
 

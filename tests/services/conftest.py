@@ -27,7 +27,7 @@ from feature_repo import schema as s
 from feature_repo.store import Features
 from infra.settings import PROJECT_ROOT, Settings
 from models import bundle
-from models.sources.sequence import SequenceConfig
+from models.sources.encoder import SequenceConfig
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
 

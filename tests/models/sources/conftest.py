@@ -11,7 +11,7 @@ from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
 from models.batch import StateBatch, encode
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
-from models.sources import SOURCES
+from models.sources import SOURCES, source_class
 from models.sources.als import Als
 from models.sources.base import Source
 from models.sources.neighbours import Neighbours
@@ -38,7 +38,7 @@ def batch(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
     return encode(world.states(world.end), known[0])
 
 
-@pytest.fixture(params=list(SOURCES))
+@pytest.fixture(params=SOURCES)
 def make_source(request: pytest.FixtureRequest, small_config: TrainingConfig) -> Callable[[], Source]:
     """Makes a fresh source of each kind."""
     configured: dict[str, Callable[[], Source]] = {
@@ -46,7 +46,7 @@ def make_source(request: pytest.FixtureRequest, small_config: TrainingConfig) ->
         Als.name: lambda: Als(small_config.als),
         Sequence.name: lambda: Sequence(small_config.sequence),
     }
-    return configured.get(request.param, SOURCES[request.param])
+    return configured.get(request.param, source_class(request.param))
 
 
 @pytest.fixture
