@@ -149,12 +149,63 @@ def rollback(
 
 
 @app.command()
-def evaluate(tag: Annotated[str | None, typer.Argument(help="A published model; unset: the champion")] = None) -> None:
-    """Rank for every user of the newest holdout and show the leaderboard."""
-    from flows.evaluate import evaluate_flow
-    from flows.present import show_leaderboard
+def evaluate(
+    tag: Annotated[str | None, typer.Argument(help="A published model; unset: the champion")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Evaluate models on these events instead, CSV or Parquet")
+    ] = None,
+    items: Items = None,
+    split: Annotated[str, typer.Option(help="leave-one-out or temporal:DATE; with --events")] = "leave-one-out",
+    model: Annotated[str, typer.Option(help="A model's name, or hybrid: all and their sum; with --events")] = "hybrid",
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="What a user had already counts, and may come again; with --events")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the figures there too: .json, or .html for a page; with --events")
+    ] = None,
+    column: Columns = None,
+    behaviour: Behaviours = None,
+    encoding: Encoding = None,
+) -> None:
+    """Rank for every user of the newest holdout and show the leaderboard; or compare models on a file of events."""
+    if events is None:
+        from flows.evaluate import evaluate_flow
+        from flows.present import show_leaderboard
 
-    show_leaderboard(evaluate_flow(tag))
+        show_leaderboard(evaluate_flow(tag))
+        return
+    from flows.evaluate_log import evaluate_log
+    from flows.present import console, show_log_evaluation, write_log_evaluation
+
+    if tag is not None:
+        raise typer.BadParameter("--events compares models on those events: leave the published model's tag out")
+    if report is not None and report.suffix not in (".json", ".html"):
+        raise typer.BadParameter(f"--report {report.name}: expected a .json or .html")
+    name, options = file_source(events, file_options(items, None, column, None, None, behaviour, encoding))
+    with console.status("") as status:
+        found = evaluate_log(
+            settings(), name, options, split, model=model, keep_seen=keep_seen, say=lambda text: status.update(text)
+        )
+    show_log_evaluation(found)
+    if report is not None:
+        write_log_evaluation(report, found, str(events))
+        console.print(f"Report: {report}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def benchmark(
+    names: Annotated[list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket; unset: all")] = None,
+) -> None:
+    """What the models reach on public data, beside what papers say. The sets lie where KAIROS_DATASETS says."""
+    import importlib
+
+    try:
+        models = importlib.import_module("benchmarks.models.__main__")
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith("benchmarks"):
+            raise
+        raise typer.BadParameter("the benchmarks are in the project's checkout: run this from its folder") from None
+    models.main(names or [])
 
 
 @app.command()
@@ -280,12 +331,12 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ReplayError, ServeError
+    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
     return (
-        SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, ModelError,
-        NoChampionError,
+        SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
+        ModelError, NoChampionError,
     )  # fmt: skip

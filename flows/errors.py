@@ -111,3 +111,7 @@ class ReplayError(RuntimeError):
 
 class NotLoggedError(ReplayError):
     """The request log holds no such request."""
+
+
+class SplitError(RuntimeError):
+    """An evaluation that cannot be done as asked: no such split or model."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from flows.leaderboard import Leaderboard, leaderboard_rows
+from flows.json_file import write_json
+from flows.leaderboard import Leaderboard, leaderboard_rows, shown_interval
+from flows.leaderboard_page import write_page
 
 if TYPE_CHECKING:
+    from flows.evaluate_log import LogEvaluation
     from flows.replay_answer import Replayed  # which imports the models, and they take seconds
     from flows.serving import Answer
 
@@ -55,6 +60,28 @@ def step_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def show_leaderboard(board: Leaderboard) -> None:
     show_rows("Holdout, full ranking, 95 % intervals", leaderboard_rows(board))
+
+
+def show_log_evaluation(found: LogEvaluation) -> None:
+    """The models, best first."""
+    best_first = sorted(found.models.items(), key=lambda entry: -entry[1]["ndcg@10"]["value"])
+    about = found.about
+    title = f"{about['users_asked']:,} users asked, {about['items']:,} items ranked, 95 % intervals"
+    rows = [
+        {"model": name} | {metric: shown_interval(figures[metric]) for metric in ("ndcg@10", "hr@10", "recall@20")}
+        for name, figures in best_first
+    ]
+    show_rows(title, rows)
+    for name, why in found.left_out.items():
+        console.print(f"{name} took no part: {why}", soft_wrap=True)
+
+
+def write_log_evaluation(file: Path, found: LogEvaluation, title: str) -> None:
+    """As JSON or as a page, by the file's suffix."""
+    if file.suffix == ".html":
+        write_page(file, title, found.models, found.about, found.left_out)
+    else:
+        write_json(file, asdict(found))
 
 
 def show_answer(answer: Answer) -> None:

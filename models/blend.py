@@ -1,0 +1,131 @@
+"""The hybrid of several sources' scores over all items: the classic weighing of two, and a learned weighing of all.
+
+What the served ranker does over a few hundred candidates with features beside, this does where there is nothing but
+who took what: a sum of standardised scores, whose weights are fitted on what was held back for validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from models.batch import StateBatch
+from models.histories import states_of
+from models.places import Hide, hidden, places_of
+from models.sources.base import Scores, Source
+from models.split import Holdout
+
+ALPHAS: Final = tuple(round(0.05 * step, 2) for step in range(21))
+_STEPS: Final = 60
+_TOGETHER: Final = 256
+_RIDGE: Final = 1e-3
+"""On the weights, so that of two sources that say the same neither gets a weight without bounds."""
+_SEED: Final = 7
+_NEVER: Final = np.float32(-1e3)
+"""Standing of what may not come."""
+
+
+def standardised(scores: Scores) -> Scores:
+    """[B, n_items] each user's scores on one scale; what is not proposed stands with the worst that is.
+
+    The distance from the user's mean in standard deviations, its size damped by a logarithm: the best few of a source
+    that scores few items stand far out.
+    """
+    finite = np.isfinite(scores)
+    worst = np.where(finite, scores, np.inf).min(axis=1, keepdims=True)
+    filled = np.where(finite, scores, np.where(np.isfinite(worst), worst, 0.0))
+    spread = np.maximum(filled.std(axis=1, keepdims=True), 1e-9)
+    distance = (filled - filled.mean(axis=1, keepdims=True)) / spread
+    return np.asarray(np.sign(distance) * np.log1p(np.abs(distance)), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A weighted sum of sources."""
+
+    sources: Mapping[str, Source]
+    weights: Mapping[str, float]
+
+    def scores(self, batch: StateBatch) -> Scores:
+        """[B, n_items]"""
+        parts = [
+            np.float32(weight) * standardised(self.sources[name].scores(batch))
+            for name, weight in self.weights.items()
+            if weight
+        ]
+        return np.sum(parts, axis=0)
+
+
+def classic(
+    sources: Mapping[str, Source],
+    collaborative: str,
+    deep: str,
+    validation: Holdout,
+    k: int,
+    length: int,
+    *,
+    hide: Hide = "seen",
+) -> Blend:
+    """α · collaborative + (1 − α) · deep, with the α of `ALPHAS` that has the best NDCG@k on validation."""
+
+    def at(alpha: float) -> Blend:
+        return Blend(sources, {collaborative: alpha, deep: 1.0 - alpha})
+
+    def quality(alpha: float) -> float:
+        return float(places_of(at(alpha).scores, validation, hide=hide, length=length).ndcg(k).mean())
+
+    return at(max(ALPHAS, key=quality))
+
+
+def learned(
+    sources: Mapping[str, Source], validation: Holdout, length: int, *, hide: Hide = "seen", users: int = 2_000
+) -> Blend:
+    """All sources, with the weights of the largest likelihood of what was taken, out of all items, on validation.
+
+    Args:
+        users: so many, drawn by lot, are enough for a few weights, and bound the memory.
+    """
+    names = list(sources)
+    if len(validation) > users:
+        rows = np.random.default_rng(_SEED).permutation(len(validation))[:users]
+        validation = validation.part(np.sort(rows))
+    parts, targets = _standing(sources, validation, length, hide)
+    weight = torch.full((len(names),), 1.0, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = _RIDGE * (weight**2).sum()
+        for part, (row, item) in zip(parts, targets, strict=True):
+            logits = torch.einsum("sbn,s->bn", part, weight)
+            loss = loss - torch.log_softmax(logits, 1)[row, item].mean() / len(parts)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return Blend(sources, dict(zip(names, weight.detach().tolist(), strict=True)))
+
+
+def _standing(
+    sources: Mapping[str, Source], validation: Holdout, length: int, hide: Hide
+) -> tuple[list[torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """In parts: [S, b, n_items] standardised scores; rows and items of what is wanted."""
+    parts, targets = [], []
+    for start in range(0, len(validation), _TOGETHER):
+        part = validation.part(np.arange(start, min(start + _TOGETHER, len(validation))))
+        batch = states_of(part.asked, part.users, part.now, length)
+        stacked = np.stack([standardised(source.scores(batch)) for source in sources.values()])
+        stacked[:, :, 0] = _NEVER
+        row, item = hidden(batch, hide)
+        stacked[:, row, item] = _NEVER
+        parts.append(torch.from_numpy(stacked))
+        targets.append((_long(part.truth_row), _long(part.truth_item)))
+    return parts, targets
+
+
+def _long(numbers: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(numbers.astype(np.int64))

@@ -1,0 +1,108 @@
+"""The models that a plain log of events can be ranked with, by name, as they are before they are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from models import blend
+from models.errors import TooLargeError
+from models.interactions import Interactions
+from models.places import Hide, Scorer
+from models.sources.als import Als, AlsConfig
+from models.sources.base import Source
+from models.sources.encoder import SequenceConfig
+from models.sources.graph_filter import GraphFilter
+from models.sources.light_gcn import LightGcn
+from models.sources.linear import Linear
+from models.sources.mult_vae import MultVae
+from models.sources.neighbours import Neighbours
+from models.sources.own import Own
+from models.sources.popularity import Popularity, PopularityConfig
+from models.sources.recent import Recent
+from models.sources.sequence import Sequence
+from models.sources.user_neighbours import UserNeighbours
+from models.split import Holdout
+
+HYBRID: Final = "hybrid"
+LENGTH: Final = 50
+"""Events of a session."""
+
+ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
+    Popularity.name: lambda: Popularity(PopularityConfig(half_life_days=60.0)),
+    Own.name: Own,
+    Recent.name: Recent,
+    Neighbours.name: Neighbours,
+    UserNeighbours.name: UserNeighbours,
+    Als.name: lambda: Als(AlsConfig()),
+    Linear.name: Linear,
+    GraphFilter.name: GraphFilter,
+    Sequence.name: lambda: Sequence(
+        SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
+    ),
+    MultVae.name: MultVae,
+    LightGcn.name: LightGcn,
+}
+REPEATING: Final = (Own.name, Recent.name)
+"""Those that know nothing but what the user had already."""
+COSTLY: Final = (MultVae.name, LightGcn.name)
+"""Those that take long and add little to the others: not in the hybrid, but to be asked for."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Models after the fit."""
+
+    scorers: Mapping[str, Scorer]
+    left_out: Mapping[str, str]
+    """Name -> why it could not take part"""
+
+
+def fitted(
+    wanted: str,
+    learned: Interactions,
+    validation: Holdout | None,
+    *,
+    hide: Hide,
+    say: Callable[[str], None] = lambda text: None,
+) -> Fitted:
+    """Fits one model, or all of them and their hybrid.
+
+    Args:
+        wanted: a name of `ENTRANTS`, or `HYBRID`.
+        learned: what the models are fitted on in the end.
+        validation: what the hybrid's weights are fitted on, by models that know nothing later; None: no hybrid.
+        hide: what may not come again.
+        say: told what is being done.
+    """
+    out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
+    names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
+    weights: Mapping[str, float] = {}
+    left_out: dict[str, str] = {}
+    if wanted == HYBRID and validation is not None:
+        say("weights")
+        early = _fit_all(names, validation.learned, left_out, say)
+        weights = blend.learned(early, validation, LENGTH, hide=hide).weights
+        names = list(weights)
+    sources = _fit_all(names, learned, left_out, say)
+    scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
+    if weights:
+        scorers[HYBRID] = blend.Blend(sources, weights).scores
+    return Fitted(scorers, left_out)
+
+
+def _fit_all(
+    names: list[str], events: Interactions, left_out: dict[str, str], say: Callable[[str], None]
+) -> dict[str, Source]:
+    now = float(events.time.max()) + 1.0
+    sources = {}
+    for name in names:
+        say(name)
+        try:
+            sources[name] = ENTRANTS[name]().fit(events, now)
+        except TooLargeError as error:
+            if len(names) == 1:
+                raise
+            left_out[name] = str(error)
+    return sources

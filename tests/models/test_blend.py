@@ -1,0 +1,86 @@
+"""The hybrid's weights: what knows more weighs more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import blend
+from models.batch import StateBatch
+from models.places import places_of
+from models.sources.asked import Dense
+from models.sources.base import Scores, Source
+from models.split import Holdout, at_moment
+from models.state import DAY_S
+from tests.models.logs import log_of
+
+USERS, ITEMS = 60, 40
+
+
+class Told(Source):
+    """Scores that were made up beforehand, by the user's first item."""
+
+    name = "told"
+
+    def __init__(self, scores: Scores) -> None:
+        self.scores_of_user = scores
+
+    def fit(self, events: Any, now: float) -> Told:
+        return self
+
+    def ask(self, batch: StateBatch) -> Dense:
+        return Dense(self.scores_of_user[batch.session_item[:, -1]])
+
+    def save(self, folder: Any) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder: Any) -> Told:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def holdout() -> Holdout:
+    """User n did something with item n + 1, and takes one of those behind it."""
+    rng = np.random.default_rng(5)
+    rows = [(user, user % ITEMS + 1, "view", 1.0) for user in range(USERS)]
+    rows += [(user, int(rng.integers(1, ITEMS + 1)), "view", 3.0) for user in range(USERS)]
+    return at_moment(log_of(rows, ITEMS + 1), 2 * DAY_S)
+
+
+def sources(holdout: Holdout, strength: float) -> dict[str, Source]:
+    rng = np.random.default_rng(6)
+    noise, signal = rng.standard_normal((2, ITEMS + 1, ITEMS + 1)).astype(np.float32)
+    first = {int(user): int(item) for user, item in zip(holdout.asked.user, holdout.asked.item, strict=True)}
+    for row, item in zip(holdout.truth_row, holdout.truth_item, strict=True):
+        signal[first[int(holdout.users[row])], item] += strength
+    return {"noise": Told(noise), "signal": Told(signal)}
+
+
+def test_the_learned_weights_go_to_what_tells_something(holdout: Holdout) -> None:
+    found = blend.learned(sources(holdout, 3.0), holdout, 5, hide="nothing")
+    assert found.weights["signal"] > 4 * abs(found.weights["noise"])
+
+
+def test_without_anything_to_tell_the_weights_are_small(holdout: Holdout) -> None:
+    found = blend.learned(sources(holdout, 0.0), holdout, 5, hide="nothing")
+    assert max(map(abs, found.weights.values())) < 1.0
+
+
+def test_the_classic_alpha_leaves_noise_out(holdout: Holdout) -> None:
+    made = sources(holdout, 3.0)
+    found = blend.classic(made, "noise", "signal", holdout, 10, 5)
+    assert found.weights["noise"] < 0.5
+    alone = places_of(lambda batch: made["signal"].scores(batch).copy(), holdout).ndcg(10).mean()
+    assert places_of(found.scores, holdout, length=5).ndcg(10).mean() >= alone
+
+
+def test_standing_is_the_same_on_any_scale_and_never_nan() -> None:
+    scores = np.array([[-np.inf, 1.0, 2.0, 3.0], [-np.inf] * 4, [5.0] * 4], dtype=np.float32)
+    standing = blend.standardised(scores)
+    assert np.isfinite(standing).all()
+    np.testing.assert_allclose(standing, blend.standardised(10 * scores + 7), atol=1e-5)
+    assert standing[0, 0] == standing[0, 1] == standing[0].min()
+    assert not standing[1:].any()
