@@ -1,0 +1,1 @@
+"""What the models reach on public data, beside what papers say of it."""
