@@ -17,6 +17,7 @@ from typing import Final
 
 from benchmarks.own_process import in_own_process
 from benchmarks.report import line, write_report
+from flows.quiet import quiet_frameworks
 from infra.settings import settings
 
 FIGURES: Final = {
@@ -40,6 +41,7 @@ def main(names: list[str] | None = None) -> None:
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     if given.measure:
+        quiet_frameworks()
         [name] = given.figures
         given.measure.write_text(json.dumps(importlib.import_module(FIGURES[name]).measure()))
         return
