@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 
 from flows import cli_features, cli_keys, cli_quarantine
 from flows.quiet import quiet_exit, quiet_frameworks
-from infra.settings import SettingsError, settings
+from infra.settings import PROJECT_ROOT, SettingsError, settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -169,6 +170,10 @@ def evaluate(
 ) -> None:
     """Rank for every user of the newest holdout and show the leaderboard; or compare models on a file of events."""
     if events is None:
+        if report is not None or keep_seen or (split, model) != ("leave-one-out", "hybrid"):
+            raise typer.BadParameter(
+                "--split, --model, --keep-seen and --report compare models on a file: add --events"
+            )
         from flows.evaluate import evaluate_flow
         from flows.present import show_leaderboard
 
@@ -194,18 +199,18 @@ def evaluate(
 
 @app.command()
 def benchmark(
-    names: Annotated[list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket; unset: all")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket, topk_speed; unset: all")
+    ] = None,
 ) -> None:
     """What the models reach on public data, beside what papers say. The sets lie where KAIROS_DATASETS says."""
-    import importlib
-
-    try:
-        models = importlib.import_module("benchmarks.models.__main__")
-    except ModuleNotFoundError as error:
-        if error.name and not error.name.startswith("benchmarks"):
-            raise
-        raise typer.BadParameter("the benchmarks are in the project's checkout: run this from its folder") from None
-    models.main(names or [])
+    if not (PROJECT_ROOT / "benchmarks").is_dir():
+        raise typer.BadParameter("the benchmarks are no part of the package: install Kairos from a checkout of it")
+    command = [sys.executable, "-m", "benchmarks.models", *(names or [])]
+    environment = dict(os.environ)
+    if sets := environment.get("KAIROS_DATASETS"):
+        environment["KAIROS_DATASETS"] = str(Path(sets).absolute())
+    raise typer.Exit(subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=False).returncode)
 
 
 @app.command()

@@ -17,7 +17,8 @@ from flows.connectors import connector as connector_by_name
 from flows.errors import SplitError
 from flows.ingest import ingest
 from infra.settings import Settings
-from models.entrants import ENTRANTS, HYBRID, LENGTH, fitted
+from models.entrants import ENTRANTS, HYBRID, LENGTH, REPEATING, fitted
+from models.errors import EmptyTrainingDataError
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
 from models.metrics import resampled_rows
@@ -71,12 +72,19 @@ def evaluate_log(
     """
     if model != HYBRID and model not in ENTRANTS:
         raise SplitError(f"--model {model}: there is no such model; expected {HYBRID} or one of {', '.join(ENTRANTS)}")
+    if model in REPEATING and not keep_seen:
+        raise SplitError(f"--model {model} knows nothing but what a user had already: add --keep-seen")
     divide = _splitter(split, keep_seen)
     hide: Hide = "nothing" if keep_seen else "seen"
     started = time.perf_counter()
     events = _read(config, connector, options)
     test = divide(events)
-    validation = _validation(test, split, keep_seen)
+    validation, left_out = None, {}
+    if model == HYBRID:
+        try:
+            validation = _validation(test, split, keep_seen)
+        except EmptyTrainingDataError as error:
+            left_out = {HYBRID: f"there is nothing to fit its weights on: {error}"}
     found = fitted(model, test.learned, validation, hide=hide, say=say)
     catalogue = Catalogue.of(test.learned)
     rows = resampled_rows(len(test), RESAMPLES, config.seed)
@@ -96,12 +104,12 @@ def evaluate_log(
         "seed": config.seed,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return LogEvaluation(models, found.left_out, about)
+    return LogEvaluation(models, {**found.left_out, **left_out}, about)
 
 
 def _splitter(split: str, keep_seen: bool) -> Callable[[Interactions], Holdout]:
     if split == LEAVE_ONE_OUT:
-        return lambda events: leave_last_out(events, least=3)
+        return lambda events: leave_last_out(events, least=3, novel=not keep_seen)
     if split.startswith(TEMPORAL):
         text = split.removeprefix(TEMPORAL)
         try:
@@ -116,8 +124,8 @@ def _splitter(split: str, keep_seen: bool) -> Callable[[Interactions], Holdout]:
 def _validation(test: Holdout, split: str, keep_seen: bool) -> Holdout:
     """The same once more within what may be learned from."""
     if split == LEAVE_ONE_OUT:
-        return leave_last_out(test.learned)
-    # As long before the moment as the whole time behind it, at most a fifth of what is before.
+        return leave_last_out(test.learned, novel=not keep_seen)
+    # The last fifth of what is before the moment, at most 31 days.
     learned, moment = test.learned, float(test.now[0])
     span = min((moment - float(learned.time.min())) / 5, 31 * 86_400.0)
     return at_moment(learned, moment - span, novel=not keep_seen)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
 import torch
 
 from models.batch import StateBatch
+from models.errors import EmptyTrainingDataError
 from models.histories import states_of
 from models.places import Hide, hidden, places_of
 from models.sources.base import Scores, Source
@@ -25,6 +27,9 @@ _TOGETHER: Final = 256
 _RIDGE: Final = 1e-3
 """On the weights, so that of two sources that say the same neither gets a weight without bounds."""
 _SEED: Final = 7
+_BYTES: Final = 2e9
+"""Of the scores that weights are fitted on."""
+_LEAST: Final = 64
 _NEVER: Final = np.float32(-1e3)
 """Standing of what may not come."""
 
@@ -52,12 +57,8 @@ class Blend:
 
     def scores(self, batch: StateBatch) -> Scores:
         """[B, n_items]"""
-        parts = [
-            np.float32(weight) * standardised(self.sources[name].scores(batch))
-            for name, weight in self.weights.items()
-            if weight
-        ]
-        return np.sum(parts, axis=0)
+        parts = (np.float32(w) * standardised(self.sources[name].scores(batch)) for name, w in self.weights.items())
+        return reduce(np.add, parts)
 
 
 def classic(
@@ -87,13 +88,19 @@ def learned(
     """All sources, with the weights of the largest likelihood of what was taken, out of all items, on validation.
 
     Args:
-        users: so many, drawn by lot, are enough for a few weights, and bound the memory.
+        users: so many, drawn by lot, are enough for a few weights; fewer where their scores would not fit into memory.
+
+    Raises:
+        EmptyTrainingDataError: no answer of the validation may come.
     """
     names = list(sources)
+    users = min(users, max(int(_BYTES / (4 * len(names) * validation.learned.n_items)), _LEAST))
     if len(validation) > users:
         rows = np.random.default_rng(_SEED).permutation(len(validation))[:users]
         validation = validation.part(np.sort(rows))
     parts, targets = _standing(sources, validation, length, hide)
+    if not parts:
+        raise EmptyTrainingDataError("no answer of the validation may come, so the hybrid's weights cannot be fitted")
     weight = torch.full((len(names),), 1.0, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
@@ -120,10 +127,13 @@ def _standing(
         batch = states_of(part.asked, part.users, part.now, length)
         stacked = np.stack([standardised(source.scores(batch)) for source in sources.values()])
         stacked[:, :, 0] = _NEVER
-        row, item = hidden(batch, hide)
-        stacked[:, row, item] = _NEVER
-        parts.append(torch.from_numpy(stacked))
-        targets.append((_long(part.truth_row), _long(part.truth_item)))
+        out = hidden(batch, hide)
+        stacked[:, *out] = _NEVER
+        # What may not come cannot be wanted: no weights make it likely.
+        wanted = stacked[0, part.truth_row, part.truth_item] > _NEVER
+        if wanted.any():
+            parts.append(torch.from_numpy(stacked))
+            targets.append((_long(part.truth_row[wanted]), _long(part.truth_item[wanted])))
     return parts, targets
 
 

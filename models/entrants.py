@@ -78,16 +78,13 @@ def fitted(
     """
     out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
     names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
-    weights: Mapping[str, float] = {}
     left_out: dict[str, str] = {}
-    if wanted == HYBRID and validation is not None:
-        say("weights")
-        early = _fit_all(names, validation.learned, left_out, say)
-        weights = blend.learned(early, validation, LENGTH, hide=hide).weights
-        names = list(weights)
     sources = _fit_all(names, learned, left_out, say)
     scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
-    if weights:
+    if validation is not None:
+        early = _fit_all(list(sources), validation.learned, left_out, say)
+        say("weights")
+        weights = blend.learned(early, validation, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
     return Fitted(scorers, left_out)
 

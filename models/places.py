@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from feature_repo.schema import SESSION_EVENTS
 from models.batch import Ints, StateBatch
@@ -23,6 +24,7 @@ Scorer = Callable[[StateBatch], Scores]
 Hide = Literal["seen", "bought", "nothing"]
 """What may not come again: everything that the user had to do with, what was bought, nothing."""
 _TOGETHER: Final = 256
+_BEYOND: Final = np.iinfo(np.int32).max
 _PURCHASES: Final = OWN.index("own_purchases")
 
 
@@ -33,9 +35,9 @@ class Places:
     row: Ints
     """[R] ascending, which of the users"""
     place: Ints
-    """[R] how many items came before it, the user's other right ones included; `n_items` where it was not proposed"""
+    """[R] how many items came before it, the user's other right ones included; beyond all where it was not proposed"""
     share_above: Floats
-    """[R] share of the user's wrong items that came before it, equal scores counting half"""
+    """[R] share of the user's wrong items that came before it, equal scores and those not proposed counting half"""
     users: int
     top: Ints
     """[U, T] the items that came first, 0 where there are fewer"""
@@ -105,8 +107,9 @@ def places_of(
         if np.isnan(scores).any():
             raise NanScoreError(f"{int(np.isnan(scores).any(axis=1).sum())} of {len(scores)} users have NaN scores")
         scores[:, 0] = NOTHING
-        scores[hidden(batch, hide)] = NOTHING
-        part_row, part_place, part_above = _places(scores, part)
+        out = hidden(batch, hide)
+        scores[out] = NOTHING
+        part_row, part_place, part_above = _places(scores, part, np.bincount(out[0], minlength=len(part)))
         row.append(part_row + start)
         place.append(part_place)
         above.append(part_above)
@@ -122,11 +125,12 @@ def hidden(batch: StateBatch, hide: Hide) -> tuple[Ints, Ints]:
     return batch.own_row[out], batch.own_item[out]
 
 
-def _places(scores: Scores, part: Holdout) -> tuple[Ints, Ints, Floats]:
+def _places(scores: Scores, part: Holdout, out: npt.NDArray[np.intp]) -> tuple[Ints, Ints, Floats]:
+    """Rows, places and shares above; `out` [B] is how many items may not come."""
     n_items = scores.shape[1]
     ordered = np.sort(scores, axis=1)
     bounds = np.searchsorted(part.truth_row, np.arange(len(scores) + 1))
-    place = np.full(len(part.truth_row), n_items, dtype=np.int32)
+    place = np.full(len(part.truth_row), _BEYOND, dtype=np.int32)
     above = np.ones(len(part.truth_row))
     for row, line in enumerate(scores):
         items = part.truth_item[bounds[row] : bounds[row + 1]]
@@ -138,8 +142,10 @@ def _places(scores: Scores, part: Holdout) -> tuple[Ints, Ints, Floats]:
         right_values = np.sort(values)
         right_better = len(values) - np.searchsorted(right_values, values, side="right")
         right_equal = np.searchsorted(right_values, values, side="right") - np.searchsorted(right_values, values)
-        wrong = max(int(np.isfinite(line).sum()) - len(known), 1)
+        wrong = max(n_items - 1 - int(out[row]) - len(items), 1)
+        proposed = int(np.isfinite(line).sum()) - len(known)
         at = np.arange(bounds[row], bounds[row + 1])
+        above[at] = min((proposed + (wrong - proposed) / 2) / wrong, 1.0)
         for n in known.tolist():
             # Equal scores are ordered by the smaller id, as in service.
             equal = high[n] - low[n]

@@ -42,21 +42,25 @@ class Holdout:
         )
 
 
-def leave_last_out(events: Interactions, least: int = 2) -> Holdout:
+def leave_last_out(events: Interactions, least: int = 2, *, novel: bool = False) -> Holdout:
     """Every user's last event is the answer; everything before it is learned from and asked with.
 
-    Users with fewer than `least` events are learned from and not asked. For a validation of the same kind, split
-    `learned` once more. Other users' later events are learned from too, as the papers that use this split do: it
-    compares models, and says nothing of how well one foresees the future; `at_moment` does.
+    Users with fewer than `least` events are learned from and not asked; with `novel`, neither are those who had their
+    last item before. For a validation of the same kind, split `learned` once more. Other users' later events are
+    learned from too, as the papers that use this split do: it compares models, and says nothing of how well one
+    foresees the future; `at_moment` does.
 
     Raises:
-        EmptyTrainingDataError: nobody has so many events.
+        EmptyTrainingDataError: nobody can be asked.
     """
     last = np.flatnonzero(np.diff(events.user, append=-1) != 0)
     counts = np.diff(last, prepend=-1)
-    last = last[counts >= least]
+    is_new = np.zeros(len(events), dtype=bool)
+    is_new[np.unique(_pairs(events), return_index=True)[1]] = True  # events are in time order within a user
+    last = last[(counts >= least) & (is_new[last] | (not novel))]
     if not len(last):
-        raise EmptyTrainingDataError(f"no user has {least} events, so none can be held back")
+        new = " of which the last is about a new item" if novel else ""
+        raise EmptyTrainingDataError(f"no user has {least} events{new}, so none can be held back")
     kept = np.ones(len(events), dtype=bool)
     kept[last] = False
     before = events.where(kept)
@@ -90,10 +94,15 @@ def against(known: Interactions, wanted: Interactions, *, now: float | None = No
         wanted: the answers, with the same numbers of users and items.
         now: when all are asked, epoch seconds; None: just after all that is known.
         novel: only items that the user had nothing to do with before.
+
+    Raises:
+        EmptyTrainingDataError: no answer is left.
     """
     pairs = np.unique(_pairs(wanted))
     if novel:
         pairs = np.setdiff1d(pairs, _pairs(known))
+    if not len(pairs):
+        raise EmptyTrainingDataError("nobody takes an item that is new to them after the split, so none can be asked")
     user, item = np.divmod(pairs, wanted.n_items)
     users, row = np.unique(user, return_inverse=True)
     asked = np.full(len(users), known.time.max() + 1.0 if now is None else now)

@@ -24,7 +24,7 @@ PUBLISHED: Final = {
 }
 ENCODER: Final = SequenceConfig(
     dim=128, layers=2, heads=2, dropout=0.3, length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH,
-    negatives=0, batch_size=128, epochs=30, learning_rate=1e-3, warm_start=False,
+    negatives=0, batch_size=128, epochs=24, learning_rate=1e-3, warm_start=False,
 )  # fmt: skip
 CONTEST: Final = Contest(
     models={

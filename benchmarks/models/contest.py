@@ -52,7 +52,7 @@ def held(contest: Contest, validation: Holdout, test: Holdout, say: Callable[[st
     Returns:
         Name -> its figures on the test, NDCG on validation, and what it cost.
     """
-    catalogue = Catalogue.of(validation.learned)
+    catalogue = Catalogue.of(test.learned if contest.refit else validation.learned)
     rows = resampled_rows(len(test), RESAMPLES, SEED)
     table: dict[str, Any] = {}
 

@@ -58,11 +58,14 @@ def interactions(user: Array, item: Array, time: Array, kind: Array | None = Non
 
 
 def in_order(user: Array, item: Array) -> Interactions:
-    """Events [E] of which only the order within a user is known: they are taken to be a day apart."""
+    """Events [E] of which only the order within a user is known: a day apart, everybody's last one on the same day.
+
+    So what decays with time decays with the number of events that came after, for all users alike.
+    """
     order = np.argsort(user, kind="stable")
-    nth = np.arange(len(user)) - np.searchsorted(user[order], user[order])
+    to_the_end = np.searchsorted(user[order], user[order], side="right") - np.arange(len(user))
     time = np.empty(len(user))
-    time[order] = (1.0 + nth) * DAY_S
+    time[order] = (to_the_end.max() + 1.0 - to_the_end) * DAY_S
     return interactions(user, item, time)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.models.contest import Contest, held
+from benchmarks.models.contest import CLASSIC, LEARNED, Contest, held
 from benchmarks.models.public import retailrocket
 from feature_repo.schema import CART, EVENT_TYPES, PURCHASE, VIEW
 from models.interactions import Interactions
@@ -25,7 +25,7 @@ BEAT_BY: Final = 1.2
 BASELINES: Final = ("popularity", "last carted", "last viewed", "item neighbours", "als")
 ENCODER: Final = SequenceConfig(
     dim=64, layers=2, heads=2, dropout=0.3, length=LENGTH, horizon_events=5, repeat_weight=0.3, targets=LENGTH,
-    negatives=0, batch_size=64, epochs=15, learning_rate=1e-3,
+    batch_size=64, epochs=15, learning_rate=1e-3,
 )  # fmt: skip
 CONTEST: Final = Contest(
     models={
@@ -47,14 +47,14 @@ CONTEST: Final = Contest(
 
 
 def measure() -> dict[str, Any]:
-    """The figure: how many times the best baseline's NDCG the best hybrid has."""
+    """The figure: how many times the best baseline's figures the hybrid has that is better on validation."""
     events = retailrocket()
     table = held(CONTEST, last_new_purchase(events, 1), last_new_purchase(events, 0))
+    ours = max((CLASSIC, LEARNED), key=lambda name: table[name]["validation ndcg@10"])
     ratios = {}
     for metric in ("hr@10", "ndcg@10"):
         value = {name: row["figures"][metric]["value"] for name, row in table.items()}
         best = max(BASELINES, key=lambda name: value[name])
-        ours = max(value, key=lambda name: value[name])
         ratios[metric] = {"best baseline": best, "ours": ours, "times": round(value[ours] / value[best], 3)}
     least = min(ratio["times"] for ratio in ratios.values())
     return {

@@ -30,5 +30,6 @@ def source_class(name: str) -> type[Source]:
     Raises:
         KeyError: there is no such source.
     """
-    kind: type[Source] = getattr(import_module(f"models.sources.{name}"), _CLASSES[name])
+    wanted = _CLASSES[name]
+    kind: type[Source] = getattr(import_module(f"models.sources.{name}"), wanted)
     return kind

@@ -51,6 +51,8 @@ class GraphFilter(Source):
         self.config = config
         self._taken: sparse.csr_matrix | None = None
         """[users, n_items] who took what, damped: the linear filter is this matrix there and back"""
+        self._by_item: sparse.csr_matrix | None = None
+        """[n_items, users] the same, laid out once and not at each request"""
         self._into: Scores | None = None
         """[n_items, factors] from items to singular vectors"""
         self._out: Scores | None = None
@@ -62,8 +64,11 @@ class GraphFilter(Source):
         taken = events.matrix(np.ones(len(events)))
         taken.data[:] = 1.0
         of_user, of_item = (np.asarray(taken.sum(axis=axis)).ravel() for axis in (1, 0))
-        self._taken = _damped(taken, of_user, config.user_power, of_item, config.item_power)
-        factors = max(1, min(config.factors, min(taken.shape) - 1))
+        self._set(_damped(taken, of_user, config.user_power, of_item, config.item_power))
+        factors = min(config.factors, min(taken.shape) - 1)
+        if factors < 1:  # one user: nothing to decompose
+            self._into, self._out = (np.zeros(shape, np.float32) for shape in ((len(of_item), 1), (1, len(of_item))))
+            return self
         _, values, vectors = svds(_damped(taken, of_user, 0.5, of_item, 0.5), factors, random_state=config.seed)
         weight = (values / values.max()) ** config.spectrum_power
         damping = _power(of_item, -0.5)
@@ -71,16 +76,19 @@ class GraphFilter(Source):
         self._out = (vectors * _power(of_item, 0.5)).astype(np.float32)
         return self
 
+    def _set(self, taken: sparse.csr_matrix) -> None:
+        self._taken, self._by_item = taken, taken.T.tocsr()
+
     def ask(self, batch: StateBatch) -> Dense:
         """The users' items through both filters."""
-        if self._taken is None or self._into is None or self._out is None:
+        if self._by_item is None or self._into is None or self._out is None:
             raise NotFittedError("graph_filter: call fit or load first")
         ones = np.ones(len(batch.own_item), dtype=np.float32)
         own = sparse.csr_matrix((ones, batch.own_item, batch.own_bounds), shape=(len(batch), len(self._into)))
-        linear = (own @ self._taken.T @ self._taken).toarray()
+        linear = (own @ self._by_item @ self._taken).toarray()
         scores = linear + self.config.low_pass * ((own @ self._into) @ self._out)
         scores[np.diff(batch.own_bounds) == 0] = NOTHING
-        scores[:, ~self._out.any(axis=0)] = NOTHING
+        scores[:, np.diff(self._by_item.indptr) == 0] = NOTHING
         return Dense(np.asarray(scores, dtype=np.float32))
 
     def save(self, folder: Path) -> None:
@@ -95,7 +103,7 @@ class GraphFilter(Source):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         source = cls(GraphFilterConfig(**json.loads((folder / _CONFIG).read_text())))
-        source._taken = sparse.csr_matrix(sparse.load_npz(folder / _TAKEN))
+        source._set(sparse.csr_matrix(sparse.load_npz(folder / _TAKEN)))
         with np.load(folder / _LOW, allow_pickle=False) as low:
             source._into, source._out = low["into"], low["out"]
         return source

@@ -15,7 +15,9 @@ from models.sources.base import Scores
 from models.sources.item_item import ItemItem, Taste
 
 _BYTES: Final = 3 * 4
-"""Per pair of items while the matrix is inverted."""
+"""Per pair of items: the sparse counts while they are laid out, or the weights beside the inverse."""
+_COLUMNS: Final = 1_000
+"""Of the weights that are sorted at once."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class Linear(ItemItem):
         taken = events.matrix(np.ones(len(events), dtype=np.float32))[:, items]
         taken.data[:] = 1.0
         popular = np.maximum(np.asarray(taken.sum(axis=0)).ravel(), 1.0) ** config.popularity_power
-        gram = (taken.T @ taken).toarray().astype(np.float32)
+        # In Fortran's order LAPACK inverts in place.
+        gram = (taken.T @ taken).toarray(order="F")
         gram[np.diag_indices_from(gram)] += config.regularization
-        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
-        weights = inverse / -np.diag(inverse)
+        weights = linalg.inv(gram, overwrite_a=True, check_finite=False)
+        weights /= -(np.diag(weights) * popular)
         np.fill_diagonal(weights, 0.0)
-        weights /= popular[None, :]
         self._set(_largest(weights, items, config.kept, events.n_items))
         return self
 
@@ -76,7 +78,11 @@ class Linear(ItemItem):
 def _largest(weights: Scores, items: np.ndarray, kept: int, n_items: int) -> sparse.coo_matrix:
     """[n_items, n_items] each column's largest weights by size."""
     kept = min(kept, len(items))
-    rows = np.argpartition(-np.abs(weights), kept - 1, axis=0)[:kept]  # [kept, columns]
-    columns = np.broadcast_to(np.arange(len(items)), rows.shape)
-    values = np.take_along_axis(weights, rows, axis=0)
-    return sparse.coo_matrix((values.ravel(), (items[rows.ravel()], items[columns.ravel()])), shape=(n_items, n_items))
+    parts = []
+    for start in range(0, len(items), _COLUMNS):
+        block = weights[:, start : start + _COLUMNS]
+        rows = np.argpartition(-np.abs(block), kept - 1, axis=0)[:kept]  # [kept, columns]
+        columns = np.broadcast_to(items[start : start + _COLUMNS], rows.shape)
+        parts.append((np.take_along_axis(block, rows, axis=0).ravel(), items[rows.ravel()], columns.ravel()))
+    values, rows, columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return sparse.coo_matrix((values, (rows, columns)), shape=(n_items, n_items))

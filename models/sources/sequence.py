@@ -59,7 +59,7 @@ class Sequence(Source):
         """The sessions' vectors."""
         if self.encoder is None or self._index is None:
             raise NotFittedError("sequence: call fit or load first")
-        last = slice(-self.config.length, None)
+        last = slice(-(self._served_length if self._served else self.config.length), None)
         item = batch.session_item[:, last]
         given = {
             "vectors": self._table()[item],
@@ -74,6 +74,11 @@ class Sequence(Source):
                 **{name: torch.from_numpy(array) for name, array in given.items()}
             ).numpy()
         return ByVector(hidden, np.asarray(item.any(axis=1)), self._index)
+
+    @property
+    def _served_length(self) -> int:
+        """Events that the served encoder reads: the service knows no more of a user."""
+        return min(self.config.length, SESSION_EVENTS)
 
     def _table(self) -> Scores:
         """[n_items, dim]"""
@@ -100,7 +105,7 @@ class Sequence(Source):
         state = {**self.encoder.state_dict(), "seen": torch.from_numpy(self._seen)}
         torch.save(state, folder / _WEIGHTS)
         (folder / _CONFIG).write_text(json.dumps({"until": self._fitted_until, **asdict(self.config)}))
-        length = min(self.config.length, SESSION_EVENTS)  # the service knows no more of a user
+        length = self._served_length
         flags = torch.zeros(2, length, dtype=torch.bool)
         codes = torch.zeros(2, length, dtype=torch.int64)
         vectors = torch.zeros(2, length, self.config.dim)

@@ -42,6 +42,8 @@ class UserNeighbours(Source):
         self.config = config
         self._users: sparse.csr_matrix | None = None
         """[users, n_items] weighted, each user's row of length 1"""
+        self._by_item: sparse.csr_matrix | None = None
+        """[n_items, users] the same, laid out once and not at each request"""
         self._weight: np.ndarray | None = None
         """[n_items] what an item says about a taste: the rarer, the more"""
 
@@ -51,7 +53,7 @@ class UserNeighbours(Source):
         weights.data = np.log1p(weights.data)
         taken = np.bincount(weights.indices, minlength=events.n_items)
         self._weight = np.log1p(weights.shape[0] / np.maximum(taken, 1)).astype(np.float32)
-        self._users = self._weighted(weights)
+        self._set(self._weighted(weights))
         return self
 
     def ask(self, batch: StateBatch) -> OfFew:
@@ -60,10 +62,13 @@ class UserNeighbours(Source):
             raise NotFittedError("user_neighbours: call fit or load first")
         shape = (len(batch), self._users.shape[1])
         own = sparse.csr_matrix((np.log1p(batch.own_decayed), batch.own_item, batch.own_bounds), shape=shape)
-        near = _largest(self._weighted(own) @ self._users.T, self.config.neighbours)
+        near = _largest(self._weighted(own) @ self._by_item, self.config.neighbours)
         found = (near @ self._users).tocsr()
         found.data[found.data <= 0] = NOTHING
         return OfFew(found.indptr, found.indices, found.data, self._users.shape[1])
+
+    def _set(self, users: sparse.csr_matrix) -> None:
+        self._users, self._by_item = users, users.T.tocsr()
 
     def _weighted(self, taken: sparse.csr_matrix) -> sparse.csr_matrix:
         """TF-IDF: the root of what was taken times what it says, each row of length 1."""
@@ -85,7 +90,7 @@ class UserNeighbours(Source):
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         source = cls(UserNeighboursConfig(**json.loads((folder / _CONFIG).read_text())))
-        source._users = sparse.csr_matrix(sparse.load_npz(folder / _USERS))
+        source._set(sparse.csr_matrix(sparse.load_npz(folder / _USERS)))
         source._weight = np.load(folder / "weight.npy", allow_pickle=False)
         return source
 

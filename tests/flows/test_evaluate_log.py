@@ -68,11 +68,35 @@ def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> N
         ("random", "hybrid", "expected leave-one-out or temporal:DATE"),
         ("temporal:soon", "hybrid", "'soon' is no date"),
         ("leave-one-out", "magic", "expected hybrid or one of"),
+        ("leave-one-out", "own", "add --keep-seen"),
     ],
 )
 def test_a_wrong_question_is_told_before_anything_is_read(split: str, model: str, wrong: str, config: Settings) -> None:
     with pytest.raises(SplitError, match=wrong):
         evaluate_log(config, "csv", {"path": "missing.csv"}, split, model=model)
+
+
+def test_without_anything_to_fit_its_weights_on_the_hybrid_takes_no_part(tmp_path: Path, config: Settings) -> None:
+    rows = [(f"u{user}", f"i{(user + n) % 7}", f"2024-03-0{day}") for user in range(9) for n, day in enumerate((1, 9))]
+    file = tmp_path / "events.csv"
+    pd.DataFrame(
+        [{"user_id": u, "item_id": i, "behavior": "click", "timestamp": f"{day}T12:00:00Z"} for u, i, day in rows]
+    ).to_csv(file, index=False)
+    found = evaluate_log(config, "csv", {"path": str(file)}, "temporal:2024-03-05")
+    assert "popularity" in found.models
+    assert "weights" in found.left_out["hybrid"]
+
+
+def test_a_benchmark_that_is_none_is_told_with_those_there_are(capfd: pytest.CaptureFixture[str]) -> None:
+    done = CliRunner().invoke(app, ["benchmark", "nosuch"])
+    assert done.exit_code == 2
+    assert "no such figure: nosuch; there are beauty" in capfd.readouterr().err
+
+
+def test_options_for_a_file_want_a_file() -> None:
+    done = CliRunner().invoke(app, ["evaluate", "--keep-seen"])
+    assert done.exit_code == 2
+    assert "add --events" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("suffix", ["json", "html"])

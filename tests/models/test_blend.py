@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from models import blend
 from models.batch import StateBatch
+from models.errors import EmptyTrainingDataError
 from models.places import places_of
 from models.sources.asked import Dense
 from models.sources.base import Scores, Source
@@ -62,6 +64,17 @@ def sources(holdout: Holdout, strength: float) -> dict[str, Source]:
 def test_the_learned_weights_go_to_what_tells_something(holdout: Holdout) -> None:
     found = blend.learned(sources(holdout, 3.0), holdout, 5, hide="nothing")
     assert found.weights["signal"] > 4 * abs(found.weights["noise"])
+
+
+def test_answers_that_may_not_come_say_nothing(holdout: Holdout) -> None:
+    made = sources(holdout, 3.0)
+    first = dict(zip(holdout.asked.user.tolist(), holdout.asked.item.tolist(), strict=True))
+    item = holdout.truth_item.copy()
+    item[:5] = [first[user] for user in holdout.users[holdout.truth_row[:5]].tolist()]
+    found = blend.learned(made, replace(holdout, truth_item=item), 5)
+    assert found.weights["signal"] > 1.0
+    with pytest.raises(EmptyTrainingDataError, match="may come"):
+        blend.learned(made, replace(holdout, truth_row=holdout.truth_row[:5], truth_item=item[:5]), 5)
 
 
 def test_without_anything_to_tell_the_weights_are_small(holdout: Holdout) -> None:

@@ -104,6 +104,28 @@ def test_what_is_not_proposed_is_missed(holdout: Holdout) -> None:
     assert not places.top.any()
 
 
+def test_what_is_missed_is_missed_however_long_the_list(holdout: Holdout) -> None:
+    def nothing(batch: StateBatch) -> Scores:
+        return np.full((len(batch), ITEMS + 1), -np.inf, dtype=np.float32)
+
+    places = places_of(nothing, holdout)
+    assert not places.hit_rate(10 * ITEMS).any()
+    assert places.auc() == pytest.approx(np.full(len(holdout), 0.5))
+
+
+def test_auc_is_over_all_items_and_not_over_those_proposed() -> None:
+    log = log_of([(0, 1, "view", 1.0), (0, 2, "view", 3.0)], 1_002)
+    holdout = at_moment(log, 2 * DAY_S)
+
+    def two(batch: StateBatch) -> Scores:
+        scores = np.full((len(batch), 1_002), -np.inf, dtype=np.float32)
+        scores[:, 2:4] = 1.0, 2.0
+        return scores
+
+    # Of 999 wrong items one came before.
+    assert places_of(two, holdout).auc() == pytest.approx([998 / 999])
+
+
 def test_what_is_seen_is_left_out_unless_kept(holdout: Holdout) -> None:
     def by_id(batch: StateBatch) -> Scores:
         return np.tile(-np.arange(ITEMS + 1, dtype=np.float32), (len(batch), 1))

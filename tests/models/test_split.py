@@ -41,6 +41,17 @@ def test_users_with_few_events_are_learned_from_and_not_asked() -> None:
         leave_last_out(LOG, least=10)
 
 
+def test_only_new_items_are_asked_for_if_wanted() -> None:
+    held = leave_last_out(LOG, novel=True)
+    assert held.users.tolist() == [0]
+    assert np.count_nonzero(held.learned.user == 2) == 2
+    repeated = log_of([(0, 1, "view", 1.0), (0, 1, "view", 2.0)])
+    with pytest.raises(EmptyTrainingDataError, match="new item"):
+        leave_last_out(repeated, novel=True)
+    with pytest.raises(EmptyTrainingDataError, match="new to them"):
+        at_moment(repeated, 1.5 * DAY_S, novel=True)
+
+
 def test_a_moment_parts_before_from_after() -> None:
     held = at_moment(LOG, 2.0 * DAY_S)
     assert (held.learned.time < 2 * DAY_S).all()

@@ -85,6 +85,15 @@ def test_tiny_data(make_source: Make, worlds, known: Known) -> None:
     assert not np.isnan(scores).any()
 
 
+def test_one_user_is_enough(make_source: Make, worlds, known: Known) -> None:
+    one = worlds(users=1, items=3, per_user=3, groups=1)
+    from models.interactions import frame_of, interactions_of
+
+    events = interactions_of(frame_of(one.events, one.end), known[0])
+    scores = make_source().fit(events, one.end).scores(encode(one.states(one.end), known[0]))
+    assert not np.isnan(scores).any()
+
+
 def test_top_k_orders_by_score_then_id_and_pads_with_zero() -> None:
     scores = np.array([[-np.inf, 1.0, 3.0, 3.0], [-np.inf, -np.inf, 2.0, -np.inf]], dtype=np.float32)
     assert top_k(scores, 3)[0].tolist() == [[2, 3, 1], [2, 0, 0]]
