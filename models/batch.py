@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from feature_repo.schema import CATEGORY, PROFILE_COLUMNS, SESSION_EVENTS
 from models.gaps import gap_buckets
@@ -71,6 +72,11 @@ class StateBatch:
     def own_decayed(self) -> Floats:
         """[M] the decayed weight of each own item, 0 where unknown."""
         return or_zero(self.own[:, OWN.index("own_decayed")])
+
+    def own_matrix(self, n_items: int) -> sparse.csr_matrix:
+        """[B, n_items] 1 for each own item."""
+        ones = np.ones(len(self.own_item), dtype=np.float32)
+        return sparse.csr_matrix((ones, self.own_item, self.own_bounds), shape=(len(self), n_items))
 
     def strongest(self, count: int) -> npt.NDArray[np.intp]:
         """Ascending positions in the own parts of each user's `count` items of the most decayed weight."""

@@ -16,14 +16,12 @@ import torch
 
 from models.batch import StateBatch
 from models.errors import EmptyTrainingDataError
-from models.histories import states_of
-from models.places import Hide, hidden, places_of
+from models.places import Hide, hidden, in_parts, places_of
 from models.sources.base import Scores, Source
 from models.split import Holdout
 
 ALPHAS: Final = tuple(round(0.05 * step, 2) for step in range(21))
 _STEPS: Final = 60
-_TOGETHER: Final = 256
 _RIDGE: Final = 1e-3
 """On the weights, so that of two sources that say the same neither gets a weight without bounds."""
 _SEED: Final = 7
@@ -73,13 +71,16 @@ def classic(
 ) -> Blend:
     """α · collaborative + (1 − α) · deep, with the α of `ALPHAS` that has the best NDCG@k on validation."""
 
-    def at(alpha: float) -> Blend:
-        return Blend(sources, {collaborative: alpha, deep: 1.0 - alpha})
+    def gain(scores: Scores, part: Holdout) -> float:
+        return float(places_of(lambda _: scores, part, hide=hide, length=length).ndcg(k).sum())
 
-    def quality(alpha: float) -> float:
-        return float(places_of(at(alpha).scores, validation, hide=hide, length=length).ndcg(k).mean())
-
-    return at(max(ALPHAS, key=quality))
+    quality = np.zeros(len(ALPHAS))
+    for _, part, batch in in_parts(validation, length):
+        left, right = (standardised(sources[name].scores(batch)) for name in (collaborative, deep))
+        for n, alpha in enumerate(ALPHAS):
+            quality[n] += gain(np.float32(alpha) * left + np.float32(1.0 - alpha) * right, part)
+    alpha = ALPHAS[int(quality.argmax())]
+    return Blend(sources, {collaborative: alpha, deep: 1.0 - alpha})
 
 
 def learned(
@@ -122,9 +123,7 @@ def _standing(
 ) -> tuple[list[torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]]:
     """In parts: [S, b, n_items] standardised scores; rows and items of what is wanted."""
     parts, targets = [], []
-    for start in range(0, len(validation), _TOGETHER):
-        part = validation.part(np.arange(start, min(start + _TOGETHER, len(validation))))
-        batch = states_of(part.asked, part.users, part.now, length)
+    for _, part, batch in in_parts(validation, length):
         stacked = np.stack([standardised(source.scores(batch)) for source in sources.values()])
         stacked[:, :, 0] = _NEVER
         out = hidden(batch, hide)

@@ -76,6 +76,12 @@ class Interactions:
         shape = (len(self.users), self.n_items)
         return sparse.coo_matrix((values, (self.user, self.item)), shape=shape).tocsr()
 
+    def taken(self) -> sparse.csr_matrix:
+        """[users, n_items] 1 where the user had anything to do with the item."""
+        matrix = self.matrix(np.ones(len(self), dtype=np.float32))
+        matrix.data[:] = 1.0
+        return matrix
+
     def where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
         """Some of the events [E], in their order."""
         return Interactions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -99,10 +99,7 @@ def places_of(
         NanScoreError: a score is not a number.
     """
     row, place, above, tops = [], [], [], []
-    for start in range(0, len(holdout), _TOGETHER):
-        rows = np.arange(start, min(start + _TOGETHER, len(holdout)))
-        part = holdout.part(rows)
-        batch = states_of(part.asked, part.users, part.now, length)
+    for start, part, batch in in_parts(holdout, length):
         scores = score(batch).copy()
         if np.isnan(scores).any():
             raise NanScoreError(f"{int(np.isnan(scores).any(axis=1).sum())} of {len(scores)} users have NaN scores")
@@ -115,6 +112,13 @@ def places_of(
         above.append(part_above)
         tops.append(top_k(scores, min(top, scores.shape[1] - 1))[0])
     return Places(np.concatenate(row), np.concatenate(place), np.concatenate(above), len(holdout), np.concatenate(tops))
+
+
+def in_parts(holdout: Holdout, length: int) -> Iterator[tuple[int, Holdout, StateBatch]]:
+    """A few users at a time: the first one's place, their questions, and their states."""
+    for start in range(0, len(holdout), _TOGETHER):
+        part = holdout.part(np.arange(start, min(start + _TOGETHER, len(holdout))))
+        yield start, part, states_of(part.asked, part.users, part.now, length)
 
 
 def hidden(batch: StateBatch, hide: Hide) -> tuple[Ints, Ints]:

@@ -14,12 +14,13 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from models.batch import Ints, StateBatch
 from models.items import ItemTable
-from models.quiet import fit_quietly, precision
+from models.quiet import fit_quietly, plain_trainer
 from models.ranker import Ranker, RankerScores, RankerTensors, ranker_input
+from models.shuffled import batches
 
 _CHECKPOINT = "ranker"
 _MONITOR = "ranker/validation_ndcg"
@@ -101,21 +102,17 @@ def fit_ranker(
     checkpoint = ModelCheckpoint(
         run_dir / "checkpoints", _CHECKPOINT, monitor=_MONITOR, mode="max", enable_version_counter=False
     )
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="auto",
-        devices=1,
-        precision=precision(),
+    trainer = plain_trainer(
+        config.epochs,
         logger=TensorBoardLogger(run_dir, name="tensorboard"),
         callbacks=[checkpoint, EarlyStopping(_MONITOR, mode="max", patience=config.patience)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        enable_checkpointing=True,
         gradient_clip_val=5.0,
         log_every_n_steps=20,
         num_sanity_val_steps=0,
     )
     module = _Training(ranker, config, steps=len(training) * config.epochs)
-    fit_quietly(trainer, module, DataLoader(training, batch_size=None), DataLoader(validation, batch_size=None))
+    fit_quietly(trainer, module, batches(training), batches(validation))
     if checkpoint.best_model_path:
         best = torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")
         module.load_state_dict(best["state_dict"])

@@ -61,8 +61,7 @@ class GraphFilter(Source):
     def fit(self, events: Interactions, now: float) -> Self:
         """Decomposes the matrix of who took what."""
         config = self.config
-        taken = events.matrix(np.ones(len(events)))
-        taken.data[:] = 1.0
+        taken = events.taken().astype(np.float64)
         of_user, of_item = (np.asarray(taken.sum(axis=axis)).ravel() for axis in (1, 0))
         self._set(_damped(taken, of_user, config.user_power, of_item, config.item_power))
         factors = min(config.factors, min(taken.shape) - 1)
@@ -83,8 +82,7 @@ class GraphFilter(Source):
         """The users' items through both filters."""
         if self._by_item is None or self._into is None or self._out is None:
             raise NotFittedError("graph_filter: call fit or load first")
-        ones = np.ones(len(batch.own_item), dtype=np.float32)
-        own = sparse.csr_matrix((ones, batch.own_item, batch.own_bounds), shape=(len(batch), len(self._into)))
+        own = batch.own_matrix(len(self._into))
         linear = (own @ self._by_item @ self._taken).toarray()
         scores = linear + self.config.low_pass * ((own @ self._into) @ self._out)
         scores[np.diff(batch.own_bounds) == 0] = NOTHING

@@ -62,8 +62,7 @@ class LightGcn(Source):
         """Trains; called again, anew."""
         config = self.config
         lightning.seed_everything(config.seed, verbose=False)
-        taken = events.matrix(np.ones(len(events), dtype=np.float32))
-        taken.data[:] = 1.0
+        taken = events.taken()
         graph = _Graph(taken, config)
         pairs = taken.tocoo()
         user, item = (torch.from_numpy(part.astype(np.int64)) for part in (pairs.row, pairs.col))
@@ -83,9 +82,7 @@ class LightGcn(Source):
         """The users' vectors."""
         if self._from is None or self._index is None:
             raise NotFittedError("light_gcn: call fit or load first")
-        ones = np.ones(len(batch.own_item), dtype=np.float32)
-        own = sparse.csr_matrix((ones, batch.own_item, batch.own_bounds), shape=(len(batch), len(self._from)))
-        users = own @ self._from
+        users = batch.own_matrix(len(self._from)) @ self._from
         length = np.linalg.norm(users, axis=1, keepdims=True)
         return ByVector(users / np.maximum(length, 1e-12), length[:, 0] > 0, self._index)
 

@@ -57,8 +57,7 @@ class Linear(ItemItem):
                 f"linear: {len(items)} items need {needed:.0f} GB, `most_items` admits {config.most_items}; "
                 "leave this source out, or raise it where there is the memory"
             )
-        taken = events.matrix(np.ones(len(events), dtype=np.float32))[:, items]
-        taken.data[:] = 1.0
+        taken = events.taken()[:, items]
         popular = np.maximum(np.asarray(taken.sum(axis=0)).ravel(), 1.0) ** config.popularity_power
         # In Fortran's order LAPACK inverts in place.
         gram = (taken.T @ taken).toarray(order="F")

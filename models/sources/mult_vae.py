@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 import lightning
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 
 from models.batch import Array, StateBatch
@@ -56,8 +55,7 @@ class MultVae(Source):
         """Trains; called again, anew."""
         config = self.config
         lightning.seed_everything(config.seed, verbose=False)
-        taken = events.matrix(np.ones(len(events), dtype=np.float32))
-        taken.data[:] = 1.0
+        taken = events.taken()
         network = _Network(events.n_items, config)
         data = Shuffled(
             taken.shape[0], config.batch_size, config.seed, lambda rows: torch.from_numpy(taken[rows].toarray())
@@ -72,9 +70,8 @@ class MultVae(Source):
         """The decoder's logits."""
         if self._network is None or self._seen is None:
             raise NotFittedError("mult_vae: call fit or load first")
-        ones = np.ones(len(batch.own_item), dtype=np.float32)
-        own = sparse.csr_matrix((ones, batch.own_item, batch.own_bounds), shape=(len(batch), len(self._seen)))
-        scores = self._network(torch.from_numpy(own.toarray()))[0].numpy().copy()
+        own = batch.own_matrix(len(self._seen)).toarray()
+        scores = self._network(torch.from_numpy(own))[0].numpy().copy()
         scores[:, ~self._seen] = NOTHING
         scores[np.diff(batch.own_bounds) == 0] = NOTHING
         return Dense(scores)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from feature_repo.schema import EVENT_TYPES, IMPRESSION
 from models.batch import StateBatch
 from models.errors import NotFittedError
-from models.interactions import Interactions
 from models.sources.asked import OfFew
-from models.sources.base import Source
-
-_FILE = "recent.json"
+from models.sources.from_state import FromState
 
 
 @dataclass(frozen=True)
@@ -26,19 +21,14 @@ class RecentConfig:
     kinds: tuple[str, ...] = tuple(kind for kind in EVENT_TYPES if kind != IMPRESSION)
 
 
-class Recent(Source):
+class Recent(FromState):
     """Score of an item: minus the log of the hours since the user's last event with it, of the session's events."""
 
     name: ClassVar[str] = "recent"
+    config_class = RecentConfig
 
     def __init__(self, config: RecentConfig = RecentConfig()) -> None:
-        self.config = config
-        self.n_items: int | None = None
-
-    def fit(self, events: Interactions, now: float) -> Self:
-        """Learns only how many items there are."""
-        self.n_items = events.n_items
-        return self
+        super().__init__(config)
 
     def ask(self, batch: StateBatch) -> OfFew:
         """The users' last items."""
@@ -55,18 +45,3 @@ class Recent(Source):
         bounds = np.searchsorted(row, np.arange(len(batch) + 1))
         # Of events at one moment the later one counts more.
         return OfFew(bounds, item, (-np.log1p(hours) + 1e-4 * at).astype(np.float32), self.n_items)
-
-    def save(self, folder: Path) -> None:
-        """Writes the configuration."""
-        if self.n_items is None:
-            raise NotFittedError("recent: nothing to save before fit")
-        (folder / _FILE).write_text(json.dumps({"n_items": self.n_items, **asdict(self.config)}))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
-        data = json.loads((folder / _FILE).read_text())
-        n_items = data.pop("n_items")
-        source = cls(RecentConfig(kinds=tuple(data["kinds"])))
-        source.n_items = n_items
-        return source
