@@ -104,7 +104,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
 
 def seeded(model: TrainingConfig, seed: int) -> TrainingConfig:
     """The same choices, every random part started from `seed`."""
-    parts = {name: replace(getattr(model, name), seed=seed) for name in ("als", "sequence", "fit")}
+    parts = {name: replace(getattr(model, name), seed=seed) for name in ("als", "sequence", "fit", "trees")}
     return replace(model, **parts)
 
 

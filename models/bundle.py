@@ -24,7 +24,7 @@ from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 FORMAT: Final = 3
 MANIFEST: Final = "bundle.json"
-_RANKER, _SERVED, _ITEMS, _SOURCES = "ranker.pt", "ranker.onnx", "items.npz", "sources"
+_RANKER, _SERVED, _TREES, _ITEMS, _SOURCES = "ranker.pt", "ranker.onnx", "trees.txt", "items.npz", "sources"
 
 
 def save(
@@ -65,6 +65,8 @@ def save(
     if ranker is not None:
         torch.save(ranker.state_dict(), new / _RANKER)
         ranker.export(new / _SERVED)
+        if ranker.trees is not None:
+            ranker.trees.save(new / _TREES)
     manifest = {
         "format": FORMAT,
         "target": recommender.target,
@@ -72,6 +74,7 @@ def save(
         "candidates": asdict(recommender.candidates),
         "ranker": None if ranker is None else {"config": asdict(ranker.config), "heads": list(ranker.heads)},
         "ranker_target": None if ranker is None else ranker.target,
+        "trees_weight": None if ranker is None or ranker.trees is None else ranker.trees_weight,
         "ranker_features": list(recommender.space.names),
         "other_features": list(recommender.others),
         "feature_service": feature_service,
@@ -142,7 +145,9 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
     vocabulary, space = recommender.vocabulary, recommender.space
     config = dict(content["ranker"]["config"])
     config["code_dims"] = tuple(config["code_dims"])
-    missing = [name for name in (_RANKER, _SERVED) if not (folder / name).is_file()]
+    weight = content.get("trees_weight")  # bundles from before there were trees do not say
+    files = (_RANKER, _SERVED) if weight is None else (_RANKER, _SERVED, _TREES)
+    missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"{folder}: incomplete, {missing[0]} is missing; train again")
     with torch.device("meta"):  # the weights come from the file
@@ -159,4 +164,8 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
     weights = torch.load(folder / _RANKER, weights_only=True, map_location="cpu", mmap=True)
     ranker.load_state_dict(weights, assign=True)
     ranker.served = Session(folder / _SERVED)
+    if weight is not None:
+        from models.boosted import Boosted
+
+        ranker.trees, ranker.trees_weight = Boosted.load(folder / _TREES), weight
     return ranker.eval()

@@ -30,6 +30,9 @@ HYBRID: Final = "hybrid"
 RESTING: Final = "hybrid, resting"
 """As the service answers: what was just bought rests, see `models.resting`."""
 RANKER: Final = "ranker"
+CLASSIC: Final = "α·CF + (1−α)·deep"
+"""The network's own blend, of which the hybrid is made with the trees."""
+TREES: Final = "trees"
 _CHUNK: Final = 128
 _THREADS: Final = 2
 
@@ -112,6 +115,9 @@ def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     models = {name: single(source) for name, source in recommender.sources.items()}
     if recommender.ranker is not None:
         models[RANKER] = ranked("ranker")
+        models[CLASSIC] = ranked("classic")
+        if recommender.ranker.trees is not None:
+            models[TREES] = ranked("trees")
     models[HYBRID] = ranked("hybrid")
     models[RESTING] = ranked("hybrid", rest=True)
     return models

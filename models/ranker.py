@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,20 @@ from torch import Tensor, nn
 from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
 from models.batch import Array, Ints, StateBatch
 from models.cross import Cross
+from models.errors import NotFittedError
 from models.gaps import GAP_BUCKETS
 from models.items import ItemTable
 from models.onnx import Session, export
 
+if TYPE_CHECKING:  # the service loads LightGBM only for a model that has trees
+    from models.boosted import Boosted
+
 HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
 """Head -> the event types that are its positives; a rating says that the item was consumed."""
-Mode = Literal["hybrid", "ranker", "collaborative"]
-"""Which of the ranker's scores orders the answer: the blend, the deep one alone, the collaborative one alone."""
-_SCORES: Final = {"final": "hybrid", "deep": "ranker", "collaborative": "collaborative"}
+Mode = Literal["hybrid", "classic", "ranker", "collaborative", "trees"]
+"""Which of the ranker's scores orders the answer: what is served, the network's own blend of the deep and the
+collaborative score, one of those two alone, the boosted trees alone."""
+_SCORES: Final = {"final": "classic", "deep": "ranker", "collaborative": "collaborative"}
 _LISTS: Final = {0: "users", 1: "candidates"}
 _USERS: Final = {0: "users"}
 
@@ -190,6 +195,10 @@ class Ranker(nn.Module):
         self.config, self.heads, self.target = config, tuple(heads), target
         self.served: Session | None = None
         """The same network in ONNX Runtime, once it is loaded from a bundle."""
+        self.trees: Boosted | None = None
+        """Boosted trees that have a say in the served order"""
+        self.trees_weight = 0.0
+        """How much of it is theirs, 0..1; the network is not asked where all is, nor the trees where nothing is."""
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("collaborative_at", torch.tensor(list(collaborative), dtype=torch.long))
@@ -258,7 +267,27 @@ class Ranker(nn.Module):
         return RankerScores(final, deep, collaborative, heads)
 
     def score(self, given: RankerInput, mode: Mode = "hybrid") -> npt.NDArray[np.float32]:
-        """[B, C] the score that orders, by ONNX Runtime if the ranker was loaded."""
+        """[B, C] the score that orders, by ONNX Runtime if the ranker was loaded.
+
+        Raises:
+            NotFittedError: the trees are asked for and there are none.
+        """
+        if mode == "trees":
+            return self._by_trees(given)
+        if mode != "hybrid" or self.trees is None or not self.trees_weight:
+            return self._by_network(given, "classic" if mode == "hybrid" else mode)
+        if self.trees_weight == 1.0:
+            return self._by_trees(given)
+        inside, share = given.item > 0, np.float32(self.trees_weight)
+        network = standing(self._by_network(given, "classic"), inside)
+        return (np.float32(1.0) - share) * network + share * standing(self._by_trees(given), inside)
+
+    def _by_trees(self, given: RankerInput) -> npt.NDArray[np.float32]:
+        if self.trees is None:
+            raise NotFittedError("trees: this ranker has none; train again")
+        return self.trees.score(given.features, given.codes)
+
+    def _by_network(self, given: RankerInput, mode: Mode) -> npt.NDArray[np.float32]:
         if self.served:
             by_mode = dict(zip(_SCORES.values(), self.served(**given.arrays()), strict=True))
             return by_mode[mode]
@@ -297,3 +326,11 @@ class Ranker(nn.Module):
         closeness = closeness.masked_fill((given.session == 0)[:, None, :], -1e4)
         attended = closeness.softmax(-1) @ events
         return [attended * item, closeness.amax(-1, keepdim=True).clamp_min(-10.0)]
+
+
+def standing(scores: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """[B, C] each list's scores as distances from its mean in standard deviations; `inside` [B, C] tells padding."""
+    count = np.maximum(inside.sum(axis=1, keepdims=True), 1)
+    centred = np.where(inside, scores - (scores * inside).sum(axis=1, keepdims=True) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    return np.asarray(centred / np.maximum(spread, 1e-6), dtype=np.float32)

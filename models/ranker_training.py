@@ -91,9 +91,7 @@ def fit_ranker(
         Figures of the fit: best validation NDCG (all plus novel), epochs, the learned alpha.
     """
     lightning.seed_everything(config.seed, verbose=False)
-    rng = np.random.default_rng(config.seed)
-    users = np.unique(np.concatenate([part.user for part in lists]))
-    held = rng.permutation(users)[: int(len(users) * config.validation_share)]
+    held = held_users(lists, config)
     ranker.set_scaling(*_moments(lists))
     training = _Batches(lists, table, config, rows=[np.flatnonzero(~np.isin(p.user, held)) for p in lists])
     validation = _Batches(lists, table, config, [np.flatnonzero(np.isin(p.user, held)) for p in lists], shuffle=False)
@@ -123,6 +121,13 @@ def fit_ranker(
         "epochs": float(trainer.current_epoch),
         "alpha": float(ranker.alpha.detach()),
     }
+
+
+def held_users(lists: list[Lists], config: RankerTrainingConfig) -> Ints:
+    """Numbers of the users whose lists are not learned from, drawn by lot."""
+    users = np.unique(np.concatenate([part.user for part in lists]))
+    drawn: Ints = np.random.default_rng(config.seed).permutation(users)
+    return drawn[: int(len(users) * config.validation_share)]
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS
 from models.batch import StateBatch, encode
+from models.boosted import BoostedConfig
 from models.candidates import CandidateConfig, generate
 from models.features import FeatureSpace
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of, target_of
 from models.items import ItemTable, field_values
 from models.ranker import HEADS, Ranker, RankerConfig, head_of
-from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker
+from models.ranker_blend import add_trees
+from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker, held_users
 from models.recommender import Recommender
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
@@ -69,6 +71,7 @@ class TrainingConfig:
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     fit: RankerTrainingConfig = field(default_factory=RankerTrainingConfig)
+    trees: BoostedConfig = field(default_factory=BoostedConfig)
 
 
 def train(
@@ -129,6 +132,8 @@ def train(
         ranker = _new_ranker(config.ranker, space, vocabulary, heads, target)
         with _timed(seconds, "ranker"):
             figures["ranker"] = fit_ranker(ranker, lists, table, config.fit, run_dir)
+        with _timed(seconds, "trees"):
+            figures["ranker"] |= add_trees(ranker, lists, held_users(lists, config.fit), table, config.trees)
         figures["ranker"]["lists"] = float(sum(map(len, lists)))
     lists.clear()
     with _timed(seconds, "sources"):

@@ -159,6 +159,7 @@ class _Enlarge:
             target=ranker.target,
         )
         enlarged.load_state_dict(self._rows(ranker.state_dict()))
+        enlarged.trees, enlarged.trees_weight = ranker.trees, ranker.trees_weight
         return enlarged.eval()
 
     def _rows(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

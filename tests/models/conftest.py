@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.schema import EVENT_TYPE, EVENT_WEIGHTS, ITEM_ID, PURCHASE, TIMESTAMP, USER_ID
+from models.boosted import BoostedConfig
 from models.candidates import CandidateConfig
 from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
@@ -118,6 +119,7 @@ def small_config() -> TrainingConfig:
         candidates=CandidateConfig(own=20, new=20),
         ranker=RankerConfig(hidden=16, cross_layers=1, cross_rank=4),
         fit=RankerTrainingConfig(list_size=40, epochs=3, batch_size=16),
+        trees=BoostedConfig(trees=30, least_in_leaf=5, threads=1),
     )
 
 

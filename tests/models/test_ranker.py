@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ranker import RankerConfig
+from models.ranker import RankerConfig, standing
 from models.ranker_training import lambda_loss, listwise, ndcg_at_10
 from models.training import TrainingConfig
 
@@ -57,13 +57,38 @@ def test_alpha_can_be_fixed(trained, world) -> None:
     learned = ranker.config
     try:
         ranker.config = replace(learned, fixed_alpha=1.0)
-        rule = trained.recommend(states, 5)
+        rule = trained.recommend(states, 5, mode="classic")
         assert rule == trained.recommend(states, 5, mode="collaborative")
         ranker.config = replace(learned, fixed_alpha=0.0)
-        assert trained.recommend(states, 5) == trained.recommend(states, 5, mode="ranker")
+        assert trained.recommend(states, 5, mode="classic") == trained.recommend(states, 5, mode="ranker")
     finally:
         ranker.config = learned
 
 
 def test_default_config_is_consistent() -> None:
     assert TrainingConfig().ranker == RankerConfig()
+
+
+def test_the_trees_have_a_say_by_their_weight(trained, world) -> None:
+    ranker = trained.ranker
+    states, learned = world.states(world.end), ranker.trees_weight
+
+    def answers(weight: float) -> list[list[str]]:
+        ranker.trees_weight = weight
+        return [[item.item_id for item in answer] for answer in trained.recommend(states, 5)]
+
+    def alone(mode) -> list[list[str]]:
+        return [[item.item_id for item in answer] for answer in trained.recommend(states, 5, mode=mode)]
+
+    try:
+        assert answers(0.0) == alone("classic")
+        assert answers(1.0) == alone("trees")
+        assert answers(0.5) not in (alone("classic"), alone("trees"))
+    finally:
+        ranker.trees_weight = learned
+
+
+def test_a_list_stands_on_one_scale() -> None:
+    scores = np.array([[1.0, 3.0, 99.0], [5.0, 5.0, 5.0]], dtype=np.float32)
+    inside = np.array([[True, True, False], [True, True, True]])
+    assert standing(scores, inside).tolist() == [[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]

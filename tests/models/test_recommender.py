@@ -9,7 +9,7 @@ import pytest
 from feature_repo.schema import PURCHASE
 from models.bundle import MANIFEST, load, manifest, save
 from models.errors import BundleError
-from models.evaluation import HYBRID, RESTING, items_of, leaderboard
+from models.evaluation import CLASSIC, HYBRID, RESTING, TREES, items_of, leaderboard
 from models.items import ItemTable
 from models.recommender import Recommender
 from models.state import UserState
@@ -130,7 +130,18 @@ def test_leaderboard(trained: Recommender, world) -> None:
     bought = items_of(world.events, PURCHASE, 0.0, world.end, trained.vocabulary.items.names)
     truth = {state.user_id: {f"i{n}" for n in range(60) if n % 4 == int(state.user_id[1:]) % 4} for state in states}
     report = leaderboard(trained, states, truth, bought, resamples=50)
-    assert set(report) == {"own", "neighbours", "als", "sequence", "popularity", "ranker", HYBRID, RESTING}
+    assert set(report) == {
+        "own",
+        "neighbours",
+        "als",
+        "sequence",
+        "popularity",
+        "ranker",
+        CLASSIC,
+        TREES,
+        HYBRID,
+        RESTING,
+    }
     for figures in report.values():
         for view in ("all", "novel"):
             assert set(figures[view]) == {"users", "ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty"}
