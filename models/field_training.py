@@ -108,8 +108,10 @@ class _Training(lightning.LightningModule):
         self.best_auc = -1.0
         self._held: list[_Batch] = []
 
-    def training_step(self, batch: _Batch, index: int) -> Tensor:
+    def training_step(self, batch: _Batch, index: int) -> Tensor | None:
         codes, labels = batch
+        if len(labels) < 2:
+            return None  # batch norm knows no spread of one row; another epoch's order puts it elsewhere
         loss = torch.nn.functional.binary_cross_entropy_with_logits(self.ranker(codes).float(), labels)
         return (
             loss + self.config.decay / 2.0 * torch.stack([table.square().sum() for table in self.ranker.tables()]).sum()

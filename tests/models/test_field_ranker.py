@@ -69,6 +69,11 @@ def test_the_best_epoch_is_kept() -> None:
     assert auc(ranker.score(validation.codes), validation.labels) == pytest.approx(figures["validation_auc"], abs=1e-6)
 
 
+def test_a_last_batch_of_one_row() -> None:
+    ranker, _ = fit_field_ranker(FIELDS, rows(129, 0), rows(100, 1), NETWORK, replace(TRAINING, epochs=2))
+    assert np.isfinite(ranker.score(rows(50, 2).codes)).all()
+
+
 def test_saved_and_loaded(fitted: FieldRanker, tmp_path: Path) -> None:
     fitted.save(tmp_path)
     codes = rows(50, 3).codes
