@@ -33,3 +33,19 @@ class NanScoreError(ModelError):
 
 class TooLargeError(ModelError):
     """What was asked for does not fit into memory; the message says what would."""
+
+
+class LabelsError(ModelError):
+    """Labels are not 0 and 1, both, or logits are no numbers; the message names the row."""
+
+
+class FieldCodesError(ModelError):
+    """Rows of categorical codes do not fit the fields of the model; the message names the field and the code."""
+
+
+class CalibrationFileError(ModelError):
+    """A file holds no calibration that `Calibration.save` wrote."""
+
+
+class FieldRankerFileError(ModelError):
+    """A folder holds no field ranker that `FieldRanker.save` wrote."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 Values = npt.NDArray[np.float64]
 
@@ -53,6 +54,14 @@ def novelty(ranked: Sequence[str], share: Mapping[str, float], k: int, rarest: f
     """
     values = [-np.log2(share.get(item, rarest)) for item in ranked[:k]]
     return float(np.mean(values)) if values else 0.0
+
+
+def auc(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) -> float:
+    """The chance that a row labelled 1 scores above one labelled 0, ties in halves; there must be both."""
+    ones = labels == 1
+    count = int(ones.sum())
+    above = rankdata(scores)[ones].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(labels) - count)))
 
 
 def coverage(ranked: Sequence[Sequence[str]], catalogue: int, k: int) -> float:

@@ -25,10 +25,11 @@ FIGURES: Final = {
     "ml1m": "benchmarks.models.movielens",
     "gowalla": "benchmarks.models.gowalla",
     "retailrocket": "benchmarks.models.retailrocket",
+    "frappe": "benchmarks.models.frappe",
     "topk_speed": "benchmarks.models.top_k",
 }
 """Figure -> the module that measures it"""
-LIBRARIES: Final = ("torch", "lightning", "implicit", "numpy", "scipy")
+LIBRARIES: Final = ("torch", "lightning", "implicit", "lightgbm", "scikit-learn", "numpy", "scipy")
 
 
 def main(names: list[str] | None = None) -> None:
