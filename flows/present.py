@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.evaluate_log import LogEvaluation
     from flows.replay_answer import Replayed  # which imports the models, and they take seconds
     from flows.serving import Answer
+    from flows.tune_log import Tuning
 
 console = Console()
 
@@ -51,7 +52,7 @@ def snapshot_progress() -> Iterator[Callable[[int, int, str, datetime | None], N
 
 
 @contextmanager
-def step_progress() -> Iterator[Callable[[str, int, int], None]]:
+def step_progress() -> Iterator[Callable[[str, float, float], None]]:
     """A bar for work in steps; the callback takes the step, how much of it is done and how much there is."""
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -82,6 +83,28 @@ def write_log_evaluation(file: Path, found: LogEvaluation, title: str) -> None:
         write_page(file, title, found.models, found.about, found.left_out)
     else:
         write_json(file, asdict(found))
+
+
+def show_tuning(found: Tuning) -> None:
+    """Each model's best figure beside its default's, best first."""
+    best_first = sorted(found.models.items(), key=lambda entry: -entry[1].validation_ndcg)
+    rows = [
+        {
+            "model": name,
+            "ndcg@10": f"{tuned.validation_ndcg:.4f}",
+            "by default": f"{tuned.default_ndcg:.4f}",
+            "trials": tuned.trials,
+            "seconds": tuned.seconds,
+            "choices": ", ".join(
+                f"{field}={value:.4g}" if isinstance(value, float) else f"{field}={value}"
+                for field, value in tuned.choices.items()
+            ),
+        }
+        for name, tuned in best_first
+    ]
+    show_rows(f"Validation, {found.about['users_asked']:,} users asked", rows)
+    for name, why in found.left_out.items():
+        console.print(f"{name} took no part: {why}", soft_wrap=True)
 
 
 def show_answer(answer: Answer) -> None:

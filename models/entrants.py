@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from models import blend
-from models.errors import TooLargeError
+from models.errors import ConfigError, TooLargeError
 from models.interactions import Interactions
 from models.places import Hide, Scorer
 from models.sources.als import Als, AlsConfig
@@ -48,6 +48,31 @@ REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
 COSTLY: Final = (MultVae.name, LightGcn.name)
 """Those that take long and add little to the others: not in the hybrid, but to be asked for."""
+Choices = Mapping[str, Any]
+"""Field of an entrant's configuration -> its value instead of the one in `ENTRANTS`."""
+
+
+def entrant(name: str, choices: Choices) -> Source:
+    """One model before it is fitted, with some choices made otherwise.
+
+    Raises:
+        ConfigError: its configuration has no such field, or holds another type there.
+    """
+    source = ENTRANTS[name]()
+    known = {field: getattr(source.config, field) for field in source.config.__dataclass_fields__}
+    for field, value in choices.items():
+        if field not in known:
+            raise ConfigError(f"{name}: there is no {field!r} to choose; expected one of {', '.join(known)}")
+        expected = (int, float) if isinstance(known[field], float) else type(known[field])
+        if not isinstance(value, expected) or isinstance(value, bool) != isinstance(known[field], bool):
+            kind = type(known[field]).__name__
+            raise ConfigError(f"{name}: {field} is {value!r}; expected a value of type {kind}, as {known[field]!r}")
+    return type(source)(replace(source.config, **choices))  # type: ignore[call-arg]
+
+
+def fit(source: Source, events: Interactions) -> Source:
+    """Fits a model on events, just after the last of them."""
+    return source.fit(events, float(events.time.max()) + 1.0)
 
 
 @dataclass(frozen=True)
@@ -65,6 +90,7 @@ def fitted(
     validation: Holdout | None,
     *,
     hide: Hide,
+    tuned: Mapping[str, Choices] = {},
     say: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
     """Fits one model, or all of them and their hybrid.
@@ -74,15 +100,16 @@ def fitted(
         learned: what the models are fitted on in the end.
         validation: what the hybrid's weights are fitted on, by models that know nothing later; None: no hybrid.
         hide: what may not come again.
+        tuned: name -> choices, of those that are not to be as in `ENTRANTS`.
         say: told what is being done.
     """
     out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
     names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
     left_out: dict[str, str] = {}
-    sources = _fit_all(names, learned, left_out, say)
+    sources = _fit_all(names, learned, tuned, left_out, say)
     scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
     if validation is not None:
-        early = _fit_all(list(sources), validation.learned, left_out, say)
+        early = _fit_all(list(sources), validation.learned, tuned, left_out, say)
         say("weights")
         weights = blend.learned(early, validation, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
@@ -90,14 +117,17 @@ def fitted(
 
 
 def _fit_all(
-    names: list[str], events: Interactions, left_out: dict[str, str], say: Callable[[str], None]
+    names: list[str],
+    events: Interactions,
+    tuned: Mapping[str, Choices],
+    left_out: dict[str, str],
+    say: Callable[[str], None],
 ) -> dict[str, Source]:
-    now = float(events.time.max()) + 1.0
     sources = {}
     for name in names:
         say(name)
         try:
-            sources[name] = ENTRANTS[name]().fit(events, now)
+            sources[name] = fit(entrant(name, tuned.get(name, {})), events)
         except TooLargeError as error:
             if len(names) == 1:
                 raise

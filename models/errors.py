@@ -33,3 +33,7 @@ class NanScoreError(ModelError):
 
 class TooLargeError(ModelError):
     """What was asked for does not fit into memory; the message says what would."""
+
+
+class ConfigError(ModelError):
+    """A choice that a model's configuration does not have; the message names the field and what was expected."""
