@@ -12,6 +12,7 @@ from models.interactions import Interactions
 from models.places import Hide, Scorer
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
+from models.sources.bpr import Bpr
 from models.sources.encoder import SequenceConfig
 from models.sources.graph_filter import GraphFilter
 from models.sources.light_gcn import LightGcn
@@ -29,6 +30,9 @@ HYBRID: Final = "hybrid"
 LENGTH: Final = 50
 """Events of a session."""
 
+GRU: Final = "gru"
+_SESSIONS: Final = SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
+
 ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     Popularity.name: lambda: Popularity(PopularityConfig(half_life_days=60.0)),
     Own.name: Own,
@@ -36,17 +40,17 @@ ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     Neighbours.name: Neighbours,
     UserNeighbours.name: UserNeighbours,
     Als.name: lambda: Als(AlsConfig()),
+    Bpr.name: Bpr,
     Linear.name: Linear,
     GraphFilter.name: GraphFilter,
-    Sequence.name: lambda: Sequence(
-        SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
-    ),
+    Sequence.name: lambda: Sequence(_SESSIONS),
+    GRU: lambda: Sequence(replace(_SESSIONS, network="gru")),
     MultVae.name: MultVae,
     LightGcn.name: LightGcn,
 }
 REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
-COSTLY: Final = (MultVae.name, LightGcn.name)
+COSTLY: Final = (Bpr.name, GRU, MultVae.name, LightGcn.name)
 """Those that take long and add little to the others: not in the hybrid, but to be asked for."""
 Choices = Mapping[str, Any]
 """Field of an entrant's configuration -> its value instead of the one in `ENTRANTS`."""

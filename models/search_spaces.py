@@ -38,17 +38,28 @@ SPACES: Final[Mapping[str, Space]] = {
     "recent": {},
     "neighbours": {
         "neighbours": _count(10, 500),
-        "weighting": CategoricalDistribution(("cosine", "tfidf", "bm25")),
+        "weighting": CategoricalDistribution(("cosine", "pearson", "tfidf", "bm25")),
         "fit_half_life_days": _HALF_LIFE_DAYS,
         "own": _count(10, 400),
     },
-    "user_neighbours": {"neighbours": _count(20, 2_000), "fit_half_life_days": _HALF_LIFE_DAYS},
+    "user_neighbours": {
+        "neighbours": _count(20, 2_000),
+        "weighting": CategoricalDistribution(("cosine", "tfidf")),
+        "fit_half_life_days": _HALF_LIFE_DAYS,
+    },
     "als": {
         "factors": _count(16, 256),
         "regularization": _log(0.01, 100.0),
         "alpha": _log(0.05, 50.0),
         "iterations": _count(5, 30),
         "half_life_days": _HALF_LIFE_DAYS,
+    },
+    "bpr": {
+        "factors": _count(16, 256),
+        "learning_rate": _log(0.005, 0.3),
+        "regularization": _log(1e-4, 0.3),
+        "iterations": _count(30, 400),
+        "fold_ridge": _log(0.01, 1_000.0),
     },
     "linear": {"regularization": _log(1.0, 5_000.0), "popularity_power": FloatDistribution(0.0, 1.0)},
     "graph_filter": {
@@ -59,6 +70,7 @@ SPACES: Final[Mapping[str, Space]] = {
         "item_power": FloatDistribution(0.0, 1.0),
     },
     "sequence": _SEQUENCE,
+    "gru": _SEQUENCE,
     "mult_vae": {
         "hidden": _count(100, 600),
         "latent": _count(32, 256),
