@@ -15,6 +15,8 @@ from models.entrants import HYBRID, LENGTH, fitted
 from models.errors import EmptyTrainingDataError
 from models.metrics import resampled_rows
 from models.places import Hide, places_of
+from models.segments import Segments
+from models.significance import against_best
 from models.trial import Catalogue, figures_of
 
 KS: Final = (10, 20)
@@ -29,6 +31,12 @@ class LogEvaluation:
     """Model -> metric -> value, low, high"""
     left_out: Mapping[str, str]
     """Model -> why it could not take part"""
+    against_best: dict[str, dict[str, float]]
+    """Model -> its NDCG@10 minus the best one's: value, low, high, p, p_holm; without the best one"""
+    segments: dict[str, dict[str, dict[str, dict[str, float]]]]
+    """Model -> segment -> metric -> value, low, high"""
+    cuts: Mapping[str, str]
+    """Segment -> how many are in it, and which"""
     about: dict[str, Any]
     """The data, the split and the seed"""
 
@@ -78,11 +86,17 @@ def evaluate_log(
     found = fitted(model, test.learned, validation, hide=hide, tuned=choices, say=say)
     catalogue = Catalogue.of(test.learned)
     rows = resampled_rows(len(test), RESAMPLES, config.seed)
-    models = {}
+    segments = Segments.of(test, catalogue)
+    models, by_user, by_segment = {}, {}, {}
     for name, score in found.scorers.items():
         say(f"ranking by {name}")
         places = places_of(score, test, hide=hide, length=LENGTH)
         models[name] = {metric: asdict(each) for metric, each in figures_of(places, catalogue, KS, rows).items()}
+        by_user[name] = places.ndcg(KS[0])
+        by_segment[name] = {
+            segment: {metric: asdict(each) for metric, each in figures.items()}
+            for segment, figures in segments.figures(places, RESAMPLES, config.seed).items()
+        }
     about = {
         "split": split,
         "keep_seen": keep_seen,
@@ -95,4 +109,5 @@ def evaluate_log(
         "seed": config.seed,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return LogEvaluation(models, {**found.left_out, **left_out}, about)
+    against = {name: asdict(each) for name, each in against_best(by_user, rows).items()}
+    return LogEvaluation(models, {**found.left_out, **left_out}, against, by_segment, segments.cuts, about)

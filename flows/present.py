@@ -15,7 +15,15 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from flows.json_file import write_json
-from flows.leaderboard import Leaderboard, leaderboard_rows, shown_interval
+from flows.leaderboard import (
+    SEGMENT_TABLES,
+    Leaderboard,
+    by_gain,
+    leaderboard_rows,
+    segment_rows,
+    shown_difference,
+    shown_interval,
+)
 from flows.leaderboard_page import write_page
 
 if TYPE_CHECKING:
@@ -64,15 +72,18 @@ def show_leaderboard(board: Leaderboard) -> None:
 
 
 def show_log_evaluation(found: LogEvaluation) -> None:
-    """The models, best first."""
-    best_first = sorted(found.models.items(), key=lambda entry: -entry[1]["ndcg@10"]["value"])
-    about = found.about
+    """The models, best first, how far each is behind the best, and their figures by segment."""
+    about, best_first = found.about, by_gain(found.models)
     title = f"{about['users_asked']:,} users asked, {about['items']:,} items ranked, 95 % intervals"
     rows = [
-        {"model": name} | {metric: shown_interval(figures[metric]) for metric in ("ndcg@10", "hr@10", "recall@20")}
-        for name, figures in best_first
+        {"model": name}
+        | {metric: shown_interval(found.models[name][metric]) for metric in ("ndcg@10", "hr@10", "recall@20")}
+        | {"ndcg@10 against the best": shown_difference(found.against_best.get(name))}
+        for name in best_first
     ]
     show_rows(title, rows)
+    for metric, heading in SEGMENT_TABLES.items():
+        show_rows(heading, segment_rows(best_first, found.segments, found.cuts, metric))
     for name, why in found.left_out.items():
         console.print(f"{name} took no part: {why}", soft_wrap=True)
 
@@ -80,7 +91,7 @@ def show_log_evaluation(found: LogEvaluation) -> None:
 def write_log_evaluation(file: Path, found: LogEvaluation, title: str) -> None:
     """As JSON or as a page, by the file's suffix."""
     if file.suffix == ".html":
-        write_page(file, title, found.models, found.about, found.left_out)
+        write_page(file, title, found)
     else:
         write_json(file, asdict(found))
 

@@ -55,6 +55,22 @@ def test_finds_the_groups_and_says_what_it_was_asked(split: str, file: Path, con
     assert not config.home.exists()
 
 
+def test_tells_how_far_each_is_behind_the_best_and_in_which_segment(file: Path, config: Settings) -> None:
+    found = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", keep_seen=True)
+    best = max(found.models, key=lambda name: found.models[name]["ndcg@10"]["value"])
+    assert set(found.against_best) == set(found.models) - {best}
+    for name, figures in found.against_best.items():
+        behind = found.models[name]["ndcg@10"]["value"] - found.models[best]["ndcg@10"]["value"]
+        assert figures["value"] == pytest.approx(behind)
+        assert figures["p_holm"] >= figures["p"]
+    # What a user had lately is never the answer here: every user's items are all different.
+    assert found.against_best["own"]["p_holm"] < 0.05
+    assert all(set(segments) == set(found.cuts) for segments in found.segments.values())
+    assert found.cuts["regular users"] == f"{USERS}: 5 to 20 events"
+    regular = found.segments["neighbours"]["regular users"]["ndcg@10"]["value"]
+    assert regular == pytest.approx(found.models["neighbours"]["ndcg@10"]["value"])
+
+
 def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> None:
     found = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out")
     assert {"hybrid", "popularity", "als", "linear", "graph_filter", "sequence", "user_neighbours"} <= set(found.models)
@@ -115,6 +131,9 @@ def test_the_command_writes_the_report(
     else:
         assert "<td>popularity</td>" in text
         assert "http" not in text  # whole in one file
+        assert text.count("<circle") == 1
+        assert "<h2>NDCG@10 by segment</h2>" in text
+        assert f"regular users ({USERS}: 5 to 20 events)" in text
 
 
 def test_a_report_of_another_kind_is_refused(file: Path) -> None:
