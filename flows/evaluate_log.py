@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from flows.log_events import check_model, read_events, splitter, validation_of
+from flows.evaluate_ratings import evaluate_ratings
+from flows.log_events import check_model, moment_of, read_events, splitter, validation_of
 from flows.tuned import tuned_choices
 from infra.settings import Settings
 from models.entrants import HYBRID, LENGTH, fitted
@@ -37,6 +38,8 @@ class LogEvaluation:
     """Model -> segment -> metric -> value, low, high"""
     cuts: Mapping[str, str]
     """Segment -> how many are in it, and which"""
+    ratings: dict[str, dict[str, dict[str, float]]]
+    """Predictor of ratings -> metric -> value, low, high; empty where nothing was rated"""
     about: dict[str, Any]
     """The data, the split and the seed"""
 
@@ -75,7 +78,8 @@ def evaluate_log(
     choices = tuned_choices(tuned, split, keep_seen) if tuned else {}
     hide: Hide = "nothing" if keep_seen else "seen"
     started = time.perf_counter()
-    events = read_events(config, connector, options)
+    read = read_events(config, connector, options)
+    events = read.events
     test = divide(events)
     validation, left_out = None, {}
     if model == HYBRID:
@@ -97,6 +101,13 @@ def evaluate_log(
             segment: {metric: asdict(each) for metric, each in figures.items()}
             for segment, figures in segments.figures(places, RESAMPLES, config.seed).items()
         }
+    ratings = {}
+    if read.ratings is not None:
+        say("ratings")
+        try:
+            ratings = evaluate_ratings(read.ratings, moment_of(split), RESAMPLES, config.seed)
+        except EmptyTrainingDataError as error:
+            left_out["predicting ratings"] = str(error)
     about = {
         "split": split,
         "keep_seen": keep_seen,
@@ -110,4 +121,4 @@ def evaluate_log(
         "seconds": round(time.perf_counter() - started, 1),
     }
     against = {name: asdict(each) for name, each in against_best(by_user, rows).items()}
-    return LogEvaluation(models, {**found.left_out, **left_out}, against, by_segment, segments.cuts, about)
+    return LogEvaluation(models, {**found.left_out, **left_out}, against, by_segment, segments.cuts, ratings, about)

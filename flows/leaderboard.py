@@ -11,6 +11,7 @@ PAGES = ("all", "novel")
 SHOWN = ("ndcg@10", "hr@10")
 SEGMENT_TABLES = {"ndcg@10": "NDCG@10 by segment", "popularity_lift@10": "Popularity lift of the first 10"}
 """Metric -> heading"""
+RATING_TABLE = "Ratings, errors on those held back"
 
 
 def shown_interval(entry: Mapping[str, float]) -> str:
@@ -50,6 +51,14 @@ def segment_rows(
             shown = [f"{entry['value']:.4f}" if entry else "–" for entry in found]
             rows.append({"segment": f"{segment} ({what})", **dict(zip(names, shown, strict=True))})
     return rows
+
+
+def rating_rows(ratings: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, str]]:
+    """A row for each predictor of ratings, in their order."""
+    return [
+        {"predictor": name} | {metric.upper(): shown_interval(entry) for metric, entry in figures.items()}
+        for name, figures in ratings.items()
+    ]
 
 
 def leaderboard_rows(board: Leaderboard) -> list[dict[str, str]]:

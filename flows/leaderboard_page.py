@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment
 
 from flows.interval_plot import plot_of
-from flows.leaderboard import SEGMENT_TABLES, by_gain, segment_rows, shown_difference
+from flows.leaderboard import RATING_TABLE, SEGMENT_TABLES, by_gain, rating_rows, segment_rows, shown_difference
 
 if TYPE_CHECKING:
     from flows.evaluate_log import LogEvaluation
@@ -37,9 +37,12 @@ def write_page(file: Path, title: str, found: LogEvaluation) -> None:
             largest={metric: max(figures[metric]["high"] for _, figures in models) for metric in metrics},
             plot=plot_of([(name, gain["value"], gain["low"], gain["high"]) for name, gain in gains]),
             against=[(name, shown_difference(found.against_best.get(name))) for name in names],
-            segments=[
-                (heading, segment_rows(names, found.segments, found.cuts, metric))
-                for metric, heading in SEGMENT_TABLES.items()
+            more=[
+                *(
+                    (heading, segment_rows(names, found.segments, found.cuts, metric))
+                    for metric, heading in SEGMENT_TABLES.items()
+                ),
+                (RATING_TABLE, rating_rows(found.ratings)),
             ],
         ),
         encoding="utf-8",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 from flows.connectors import connector as connector_by_name
 from flows.errors import SplitError
 from flows.ingest import ingest
@@ -18,6 +19,7 @@ from infra.settings import Settings
 from models.entrants import ENTRANTS, REPEATING
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
+from models.ratings import Ratings, ratings_of
 from models.split import Holdout, at_moment, leave_last_out
 from models.vocabulary import Vocabulary
 
@@ -25,7 +27,16 @@ LEAVE_ONE_OUT: Final = "leave-one-out"
 TEMPORAL: Final = "temporal:"
 
 
-def read_events(config: Settings, connector: str, options: dict[str, Any]) -> Interactions:
+@dataclass(frozen=True)
+class LogEvents:
+    """What a file says."""
+
+    events: Interactions
+    ratings: Ratings | None
+    """None: nothing was rated with a value"""
+
+
+def read_events(config: Settings, connector: str, options: dict[str, Any]) -> LogEvents:
     """The events that an ingest would take, in a place of their own.
 
     Raises:
@@ -34,9 +45,10 @@ def read_events(config: Settings, connector: str, options: dict[str, Any]) -> In
     with tempfile.TemporaryDirectory(prefix="kairos-evaluate-") as folder:
         scratch = config.model_copy(update={"home": Path(folder)})
         ingest(connector_by_name(connector, **options), scratch, now=datetime.now(UTC))
-        columns = [USER_ID, ITEM_ID, EVENT_TYPE, TIMESTAMP]
-        frame = frame_of(pq.read_table(scratch.lake / "events", columns=columns), float("inf"))
-    return interactions_of(frame, Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), {}))
+        table = pq.read_table(scratch.lake / "events", columns=[USER_ID, ITEM_ID, EVENT_TYPE, TIMESTAMP, VALUE])
+    frame = frame_of(table, float("inf"))
+    events = interactions_of(frame, Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), {}))
+    return LogEvents(events, ratings_of(table))
 
 
 def check_model(model: str, all_of_them: str, keep_seen: bool) -> None:
@@ -58,16 +70,27 @@ def splitter(split: str, keep_seen: bool) -> Callable[[Interactions], Holdout]:
     Raises:
         SplitError: there is no such split.
     """
-    if split == LEAVE_ONE_OUT:
+    at = moment_of(split)
+    if at is None:
         return lambda events: leave_last_out(events, least=3, novel=not keep_seen)
+    return lambda events: at_moment(events, at, novel=not keep_seen)
+
+
+def moment_of(split: str) -> float | None:
+    """From when on a split holds back, epoch seconds; None: it holds back the last of each user.
+
+    Raises:
+        SplitError: there is no such split.
+    """
+    if split == LEAVE_ONE_OUT:
+        return None
     if split.startswith(TEMPORAL):
         text = split.removeprefix(TEMPORAL)
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
             raise SplitError(f"--split {split}: {text!r} is no date; expected e.g. {TEMPORAL}2024-06-01") from None
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        return lambda events: at_moment(events, at, novel=not keep_seen)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     raise SplitError(f"--split {split}: there is no such split; expected {LEAVE_ONE_OUT} or {TEMPORAL}DATE")
 
 

@@ -16,10 +16,12 @@ from rich.table import Table
 
 from flows.json_file import write_json
 from flows.leaderboard import (
+    RATING_TABLE,
     SEGMENT_TABLES,
     Leaderboard,
     by_gain,
     leaderboard_rows,
+    rating_rows,
     segment_rows,
     shown_difference,
     shown_interval,
@@ -40,7 +42,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", header_style="bold")
     if rows:
         for name in rows[0]:
-            table.add_column(name)
+            table.add_column(name, overflow="fold")  # not cut where the terminal is narrow
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
@@ -84,6 +86,8 @@ def show_log_evaluation(found: LogEvaluation) -> None:
     show_rows(title, rows)
     for metric, heading in SEGMENT_TABLES.items():
         show_rows(heading, segment_rows(best_first, found.segments, found.cuts, metric))
+    if found.ratings:
+        show_rows(RATING_TABLE, rating_rows(found.ratings))
     for name, why in found.left_out.items():
         console.print(f"{name} took no part: {why}", soft_wrap=True)
 

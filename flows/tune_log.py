@@ -57,7 +57,7 @@ def tune_log(
     check_model(model, ALL, keep_seen)
     divide = splitter(split, keep_seen)
     hide: Hide = "nothing" if keep_seen else "seen"
-    validation = validation_of(divide(read_events(config, connector, options)), split, keep_seen)
+    validation = validation_of(divide(read_events(config, connector, options).events), split, keep_seen)
     names = [name for name in ENTRANTS if keep_seen or name not in REPEATING] if model == ALL else [model]
     config.home.mkdir(parents=True, exist_ok=True)
     found, left_out = {}, {}

@@ -71,6 +71,27 @@ def test_tells_how_far_each_is_behind_the_best_and_in_which_segment(file: Path, 
     assert regular == pytest.approx(found.models["neighbours"]["ndcg@10"]["value"])
 
 
+def test_ratings_are_foretold_where_there_are_some(file: Path, tmp_path: Path, config: Settings) -> None:
+    rng = np.random.default_rng(3)
+    rated = pd.read_csv(file).rename(columns={"behavior": "event_type"})
+    rated["event_type"] = "rating"
+    rated["event_id"] = [f"e{n}" for n in range(len(rated))]
+    # In each group half of the users like what the other half do not: the means say nothing.
+    number, kind = rated["user_id"].str[1:].astype(int), rated["item_id"].str[1:].astype(int)
+    liked = np.where((number // GROUPS + kind // GROUPS) % 2, 4.5, 1.5)
+    rated["value"] = liked + rng.normal(0.0, 0.1, len(rated))
+    with_values = tmp_path / "rated.csv"
+    rated.to_csv(with_values, index=False)
+    found = evaluate_log(config, "csv", {"path": str(with_values)}, "leave-one-out", model="popularity")
+    assert set(found.ratings) == {"biases", "biases and svd"}
+    for figures in found.ratings.values():
+        assert figures["mae"]["value"] <= figures["rmse"]["value"]
+    assert found.ratings["biases and svd"]["rmse"]["value"] < found.ratings["biases"]["rmse"]["value"]
+    late = evaluate_log(config, "csv", {"path": str(with_values)}, "temporal:2024-03-07", model="popularity")
+    assert late.ratings["biases"]["rmse"]["value"] > 1.0
+    assert not evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="popularity").ratings
+
+
 def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> None:
     found = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out")
     assert {"hybrid", "popularity", "als", "linear", "graph_filter", "sequence", "user_neighbours"} <= set(found.models)

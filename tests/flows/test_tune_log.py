@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from flows.cli import app
 from flows.errors import TunedReportError
 from flows.evaluate_log import evaluate_log
 from flows.tuned import tuned_choices
-from infra.settings import Settings
+from infra.settings import Settings, settings
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,17 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_what_is_tuned_is_what_is_evaluated(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, report = tmp_path / "home", tmp_path / "tuned.json"
-    monkeypatch.setenv("KAIROS_HOME", str(home))
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The command's home, empty."""
+    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+
+
+def test_what_is_tuned_is_what_is_evaluated(file: Path, home: Path, tmp_path: Path) -> None:
+    report = tmp_path / "tuned.json"
     arguments = ["tune", "--events", str(file), "--model", "neighbours", "--trials", "3", "--report", str(report)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
