@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.errors import SplitError
 from flows.evaluate_log import evaluate_log
+from flows.leaderboard_page import write_page
 from infra.settings import Settings
 
 USERS, ITEMS, GROUPS = 60, 40, 4
@@ -89,7 +90,12 @@ def test_ratings_are_foretold_where_there_are_some(file: Path, tmp_path: Path, c
     assert found.ratings["biases and svd"]["rmse"]["value"] < found.ratings["biases"]["rmse"]["value"]
     late = evaluate_log(config, "csv", {"path": str(with_values)}, "temporal:2024-03-07", model="popularity")
     assert late.ratings["biases"]["rmse"]["value"] > 1.0
-    assert not evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="popularity").ratings
+    without = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="popularity")
+    assert not without.ratings
+    page = tmp_path / "page.html"
+    for evaluation, shown in ((found, True), (without, False)):
+        write_page(page, "Ratings", evaluation)
+        assert ("<th>RMSE</th>" in page.read_text()) is shown
 
 
 def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> None:
