@@ -7,11 +7,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_keys, cli_quarantine
+from flows import cli_features, cli_keys, cli_quarantine, cli_tune
+from flows.cli_options import (
+    Behaviours,
+    Columns,
+    Encoding,
+    Events,
+    ItemColumns,
+    Items,
+    UserColumns,
+    Users,
+    file_options,
+    file_source,
+)
 from flows.quiet import quiet_exit, quiet_frameworks
 from infra.settings import PROJECT_ROOT, SettingsError, settings
 
@@ -21,25 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Events = Annotated[
-    Path | None, typer.Option("--events", help="Your own events, CSV or Parquet; unset: Complete Journey")
-]
-Items = Annotated[Path | None, typer.Option(help="Items table, CSV or Parquet")]
-Users = Annotated[Path | None, typer.Option(help="Users table, CSV or Parquet")]
-Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="ours=theirs, where a column's name differs; can be repeated")
-]
-ItemColumns = Annotated[list[str] | None, typer.Option("--item-column", help="ours=theirs, in the items table")]
-UserColumns = Annotated[list[str] | None, typer.Option("--user-column", help="ours=theirs, in the users table")]
-Encoding = Annotated[str | None, typer.Option(help="Of CSV files, by default utf-8; e.g. latin-1")]
-Behaviours = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--behaviour", help="theirs=ours, for event types named otherwise, e.g. addtocart=cart; can be repeated"
-    ),
-]
-
 
 # The commands import what they run: the frameworks take seconds to load, and --help should not.
 
@@ -161,6 +154,9 @@ def evaluate(
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="What a user had already counts, and may come again; with --events")
     ] = False,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Make the choices that kairos tune wrote into this report; with --events")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the figures there too: .json, or .html for a page; with --events")
     ] = None,
@@ -170,9 +166,9 @@ def evaluate(
 ) -> None:
     """Rank for every user of the newest holdout and show the leaderboard; or compare models on a file of events."""
     if events is None:
-        if report is not None or keep_seen or (split, model) != ("leave-one-out", "hybrid"):
+        if tuned or report or keep_seen or (split, model) != ("leave-one-out", "hybrid"):
             raise typer.BadParameter(
-                "--split, --model, --keep-seen and --report compare models on a file: add --events"
+                "--split, --model, --keep-seen, --tuned and --report compare models on a file: add --events"
             )
         from flows.evaluate import evaluate_flow
         from flows.present import show_leaderboard
@@ -189,12 +185,15 @@ def evaluate(
     name, options = file_source(events, file_options(items, None, column, None, None, behaviour, encoding))
     with console.status("") as status:
         found = evaluate_log(
-            settings(), name, options, split, model=model, keep_seen=keep_seen, say=lambda text: status.update(text)
+            settings(), name, options, split, model=model, keep_seen=keep_seen, tuned=tuned, say=status.update
         )
     show_log_evaluation(found)
     if report is not None:
         write_log_evaluation(report, found, str(events))
         console.print(f"Report: {report}", soft_wrap=True, highlight=False)
+
+
+app.command()(cli_tune.tune)
 
 
 @app.command()
@@ -276,43 +275,6 @@ app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
 
-def file_options(
-    items: Path | None,
-    users: Path | None,
-    columns: list[str] | None,
-    item_columns: list[str] | None,
-    user_columns: list[str] | None,
-    behaviours: list[str] | None,
-    encoding: str | None,
-) -> dict[str, Any]:
-    """The file connectors' options that were given."""
-    options = {
-        "items": str(items) if items else None,
-        "users": str(users) if users else None,
-        "columns": pairs("--column", columns),
-        "item_columns": pairs("--item-column", item_columns),
-        "user_columns": pairs("--user-column", user_columns),
-        "behaviours": pairs("--behaviour", behaviours),
-        "encoding": encoding,
-    }
-    return {key: value for key, value in options.items() if value}
-
-
-def file_source(events: Path, details: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The connector for a file of events, by its suffix, and all its options."""
-    from flows.connectors.files import format_of
-
-    return format_of(events), {"path": str(events), **details}
-
-
-def pairs(option: str, given: list[str] | None) -> dict[str, str]:
-    """`a=b` options as a mapping."""
-    split = [pair.partition("=") for pair in given or []]
-    if not all(key and sign and value for key, sign, value in split):
-        raise typer.BadParameter(f"{option} wants NAME=NAME, got {', '.join(given or [])}")
-    return {key: value for key, _, value in split}
-
-
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 1.
 
@@ -336,12 +298,12 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError
+    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError, TunedReportError
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        ModelError, NoChampionError,
+        TunedReportError, ModelError, NoChampionError,
     )  # fmt: skip

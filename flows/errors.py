@@ -115,3 +115,7 @@ class NotLoggedError(ReplayError):
 
 class SplitError(RuntimeError):
     """An evaluation that cannot be done as asked: no such split or model."""
+
+
+class TunedReportError(RuntimeError):
+    """A report of tuning that cannot be used for this evaluation."""

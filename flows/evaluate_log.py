@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
-from flows.connectors import connector as connector_by_name
-from flows.errors import SplitError
-from flows.ingest import ingest
+from flows.evaluate_ratings import evaluate_ratings
+from flows.log_events import check_model, moment_of, read_events, splitter, validation_of
+from flows.tuned import tuned_choices
 from infra.settings import Settings
-from models.entrants import ENTRANTS, HYBRID, LENGTH, REPEATING, fitted
+from models.entrants import HYBRID, LENGTH, fitted
 from models.errors import EmptyTrainingDataError
-from models.ids import IdMap
-from models.interactions import Interactions, frame_of, interactions_of
 from models.metrics import resampled_rows
 from models.places import Hide, places_of
-from models.split import Holdout, at_moment, leave_last_out
+from models.segments import Segments
+from models.significance import against_best
 from models.trial import Catalogue, figures_of
-from models.vocabulary import Vocabulary
 
-LEAVE_ONE_OUT: Final = "leave-one-out"
-TEMPORAL: Final = "temporal:"
 KS: Final = (10, 20)
 RESAMPLES: Final = 1_000
 
@@ -41,6 +32,14 @@ class LogEvaluation:
     """Model -> metric -> value, low, high"""
     left_out: Mapping[str, str]
     """Model -> why it could not take part"""
+    against_best: dict[str, dict[str, float]]
+    """Model -> its NDCG@10 minus the best one's: value, low, high, p, p_holm; without the best one"""
+    segments: dict[str, dict[str, dict[str, dict[str, float]]]]
+    """Model -> segment -> metric -> value, low, high"""
+    cuts: Mapping[str, str]
+    """Segment -> how many are in it, and which"""
+    ratings: dict[str, dict[str, dict[str, float]]]
+    """Predictor of ratings -> metric -> value, low, high; empty where nothing was rated"""
     about: dict[str, Any]
     """The data, the split and the seed"""
 
@@ -53,6 +52,7 @@ def evaluate_log(
     *,
     model: str = HYBRID,
     keep_seen: bool = False,
+    tuned: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LogEvaluation:
     """Validate a file of events as an ingest does, and evaluate models on it. The home is left alone.
@@ -63,39 +63,55 @@ def evaluate_log(
         split: `leave-one-out` or `temporal:DATE`.
         model: a name of `models.entrants.ENTRANTS`, or `hybrid`: all of them and their weighted sum.
         keep_seen: whether what a user had already counts, and may come again.
+        tuned: a report of `kairos tune` with the choices to make, for the models that it has.
         say: told what is being done.
 
     Raises:
         SplitError: there is no such split or model, or the data do not allow it.
         IngestError: as of an ingest.
         EmptyTrainingDataError: a side of the split is empty.
+        TunedReportError: the report cannot be used here.
+        ConfigError: it makes choices that a model does not have.
     """
-    if model != HYBRID and model not in ENTRANTS:
-        raise SplitError(f"--model {model}: there is no such model; expected {HYBRID} or one of {', '.join(ENTRANTS)}")
-    if model in REPEATING and not keep_seen:
-        raise SplitError(f"--model {model} knows nothing but what a user had already: add --keep-seen")
-    divide = _splitter(split, keep_seen)
+    check_model(model, HYBRID, keep_seen)
+    divide = splitter(split, keep_seen)
+    choices = tuned_choices(tuned, split, keep_seen) if tuned else {}
     hide: Hide = "nothing" if keep_seen else "seen"
     started = time.perf_counter()
-    events = _read(config, connector, options)
+    read = read_events(config, connector, options)
+    events = read.events
     test = divide(events)
     validation, left_out = None, {}
     if model == HYBRID:
         try:
-            validation = _validation(test, split, keep_seen)
+            validation = validation_of(test, split, keep_seen)
         except EmptyTrainingDataError as error:
             left_out = {HYBRID: f"there is nothing to fit its weights on: {error}"}
-    found = fitted(model, test.learned, validation, hide=hide, say=say)
+    found = fitted(model, test.learned, validation, hide=hide, tuned=choices, say=say)
     catalogue = Catalogue.of(test.learned)
     rows = resampled_rows(len(test), RESAMPLES, config.seed)
-    models = {}
+    segments = Segments.of(test, catalogue)
+    models, by_user, by_segment = {}, {}, {}
     for name, score in found.scorers.items():
         say(f"ranking by {name}")
         places = places_of(score, test, hide=hide, length=LENGTH)
         models[name] = {metric: asdict(each) for metric, each in figures_of(places, catalogue, KS, rows).items()}
+        by_user[name] = places.ndcg(KS[0])
+        by_segment[name] = {
+            segment: {metric: asdict(each) for metric, each in figures.items()}
+            for segment, figures in segments.figures(places, RESAMPLES, config.seed).items()
+        }
+    ratings = {}
+    if read.ratings is not None:
+        say("ratings")
+        try:
+            ratings = evaluate_ratings(read.ratings, moment_of(split), RESAMPLES, config.seed)
+        except EmptyTrainingDataError as error:
+            left_out["predicting ratings"] = str(error)
     about = {
         "split": split,
         "keep_seen": keep_seen,
+        "tuned": ", ".join(name for name in found.scorers if name in choices) or "none",
         "events": len(events),
         "learned_from": len(test.learned),
         "items": events.n_items - 1,
@@ -104,37 +120,5 @@ def evaluate_log(
         "seed": config.seed,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return LogEvaluation(models, {**found.left_out, **left_out}, about)
-
-
-def _splitter(split: str, keep_seen: bool) -> Callable[[Interactions], Holdout]:
-    if split == LEAVE_ONE_OUT:
-        return lambda events: leave_last_out(events, least=3, novel=not keep_seen)
-    if split.startswith(TEMPORAL):
-        text = split.removeprefix(TEMPORAL)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise SplitError(f"--split {split}: {text!r} is no date; expected e.g. {TEMPORAL}2024-06-01") from None
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        return lambda events: at_moment(events, at, novel=not keep_seen)
-    raise SplitError(f"--split {split}: there is no such split; expected {LEAVE_ONE_OUT} or {TEMPORAL}DATE")
-
-
-def _validation(test: Holdout, split: str, keep_seen: bool) -> Holdout:
-    """The same once more within what may be learned from."""
-    if split == LEAVE_ONE_OUT:
-        return leave_last_out(test.learned, novel=not keep_seen)
-    # The last fifth of what is before the moment, at most 31 days.
-    learned, moment = test.learned, float(test.now[0])
-    span = min((moment - float(learned.time.min())) / 5, 31 * 86_400.0)
-    return at_moment(learned, moment - span, novel=not keep_seen)
-
-
-def _read(config: Settings, connector: str, options: dict[str, Any]) -> Interactions:
-    with tempfile.TemporaryDirectory(prefix="kairos-evaluate-") as folder:
-        scratch = config.model_copy(update={"home": Path(folder)})
-        ingest(connector_by_name(connector, **options), scratch, now=datetime.now(UTC))
-        columns = [USER_ID, ITEM_ID, EVENT_TYPE, TIMESTAMP]
-        frame = frame_of(pq.read_table(scratch.lake / "events", columns=columns), float("inf"))
-    return interactions_of(frame, Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), {}))
+    against = {name: asdict(each) for name, each in against_best(by_user, rows).items()}
+    return LogEvaluation(models, {**found.left_out, **left_out}, against, by_segment, segments.cuts, ratings, about)

@@ -15,13 +15,24 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from flows.json_file import write_json
-from flows.leaderboard import Leaderboard, leaderboard_rows, shown_interval
+from flows.leaderboard import (
+    RATING_TABLE,
+    SEGMENT_TABLES,
+    Leaderboard,
+    by_gain,
+    leaderboard_rows,
+    rating_rows,
+    segment_rows,
+    shown_difference,
+    shown_interval,
+)
 from flows.leaderboard_page import write_page
 
 if TYPE_CHECKING:
     from flows.evaluate_log import LogEvaluation
     from flows.replay_answer import Replayed  # which imports the models, and they take seconds
     from flows.serving import Answer
+    from flows.tune_log import Tuning
 
 console = Console()
 
@@ -31,7 +42,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", header_style="bold")
     if rows:
         for name in rows[0]:
-            table.add_column(name)
+            table.add_column(name, overflow="fold")  # not cut where the terminal is narrow
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
@@ -51,7 +62,7 @@ def snapshot_progress() -> Iterator[Callable[[int, int, str, datetime | None], N
 
 
 @contextmanager
-def step_progress() -> Iterator[Callable[[str, int, int], None]]:
+def step_progress() -> Iterator[Callable[[str, float, float], None]]:
     """A bar for work in steps; the callback takes the step, how much of it is done and how much there is."""
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -63,15 +74,20 @@ def show_leaderboard(board: Leaderboard) -> None:
 
 
 def show_log_evaluation(found: LogEvaluation) -> None:
-    """The models, best first."""
-    best_first = sorted(found.models.items(), key=lambda entry: -entry[1]["ndcg@10"]["value"])
-    about = found.about
+    """The models, best first, how far each is behind the best, and their figures by segment."""
+    about, best_first = found.about, by_gain(found.models)
     title = f"{about['users_asked']:,} users asked, {about['items']:,} items ranked, 95 % intervals"
     rows = [
-        {"model": name} | {metric: shown_interval(figures[metric]) for metric in ("ndcg@10", "hr@10", "recall@20")}
-        for name, figures in best_first
+        {"model": name}
+        | {metric: shown_interval(found.models[name][metric]) for metric in ("ndcg@10", "hr@10", "recall@20")}
+        | {"ndcg@10 against the best": shown_difference(found.against_best.get(name))}
+        for name in best_first
     ]
     show_rows(title, rows)
+    for metric, heading in SEGMENT_TABLES.items():
+        show_rows(heading, segment_rows(best_first, found.segments, found.cuts, metric))
+    if found.ratings:
+        show_rows(RATING_TABLE, rating_rows(found.ratings))
     for name, why in found.left_out.items():
         console.print(f"{name} took no part: {why}", soft_wrap=True)
 
@@ -79,9 +95,31 @@ def show_log_evaluation(found: LogEvaluation) -> None:
 def write_log_evaluation(file: Path, found: LogEvaluation, title: str) -> None:
     """As JSON or as a page, by the file's suffix."""
     if file.suffix == ".html":
-        write_page(file, title, found.models, found.about, found.left_out)
+        write_page(file, title, found)
     else:
         write_json(file, asdict(found))
+
+
+def show_tuning(found: Tuning) -> None:
+    """Each model's best figure beside its default's, best first."""
+    best_first = sorted(found.models.items(), key=lambda entry: -entry[1].validation_ndcg)
+    rows = [
+        {
+            "model": name,
+            "ndcg@10": f"{tuned.validation_ndcg:.4f}",
+            "by default": f"{tuned.default_ndcg:.4f}",
+            "trials": tuned.trials,
+            "seconds": tuned.seconds,
+            "choices": ", ".join(
+                f"{field}={value:.4g}" if isinstance(value, float) else f"{field}={value}"
+                for field, value in tuned.choices.items()
+            ),
+        }
+        for name, tuned in best_first
+    ]
+    show_rows(f"Validation, {found.about['users_asked']:,} users asked", rows)
+    for name, why in found.left_out.items():
+        console.print(f"{name} took no part: {why}", soft_wrap=True)
 
 
 def show_answer(answer: Answer) -> None:

@@ -226,6 +226,11 @@ class Settings(BaseSettings):
         return self.home / "feast"
 
     @property
+    def tuning(self) -> Path:
+        """The trials of `kairos tune`, so that a search goes on where it was cut short."""
+        return self.home / "tuning.journal"
+
+    @property
     def runs(self) -> Path:
         """Training runs: checkpoints and TensorBoard logs."""
         return self.home / "runs"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from models import blend
-from models.errors import TooLargeError
+from models.errors import ConfigError, TooLargeError
 from models.interactions import Interactions
 from models.places import Hide, Scorer
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
+from models.sources.bpr import Bpr
 from models.sources.encoder import SequenceConfig
 from models.sources.graph_filter import GraphFilter
 from models.sources.light_gcn import LightGcn
@@ -29,6 +30,9 @@ HYBRID: Final = "hybrid"
 LENGTH: Final = 50
 """Events of a session."""
 
+GRU: Final = "gru"
+_SESSIONS: Final = SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
+
 ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     Popularity.name: lambda: Popularity(PopularityConfig(half_life_days=60.0)),
     Own.name: Own,
@@ -36,18 +40,43 @@ ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     Neighbours.name: Neighbours,
     UserNeighbours.name: UserNeighbours,
     Als.name: lambda: Als(AlsConfig()),
+    Bpr.name: Bpr,
     Linear.name: Linear,
     GraphFilter.name: GraphFilter,
-    Sequence.name: lambda: Sequence(
-        SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
-    ),
+    Sequence.name: lambda: Sequence(_SESSIONS),
+    GRU: lambda: Sequence(replace(_SESSIONS, network="gru")),
     MultVae.name: MultVae,
     LightGcn.name: LightGcn,
 }
 REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
-COSTLY: Final = (MultVae.name, LightGcn.name)
+COSTLY: Final = (Bpr.name, GRU, MultVae.name, LightGcn.name)
 """Those that take long and add little to the others: not in the hybrid, but to be asked for."""
+Choices = Mapping[str, Any]
+"""Field of an entrant's configuration -> its value instead of the one in `ENTRANTS`."""
+
+
+def entrant(name: str, choices: Choices) -> Source:
+    """One model before it is fitted, with some choices made otherwise.
+
+    Raises:
+        ConfigError: its configuration has no such field, or holds another type there.
+    """
+    source = ENTRANTS[name]()
+    known = {field: getattr(source.config, field) for field in source.config.__dataclass_fields__}
+    for field, value in choices.items():
+        if field not in known:
+            raise ConfigError(f"{name}: there is no {field!r} to choose; expected one of {', '.join(known)}")
+        expected = (int, float) if isinstance(known[field], float) else type(known[field])
+        if not isinstance(value, expected) or isinstance(value, bool) != isinstance(known[field], bool):
+            kind = type(known[field]).__name__
+            raise ConfigError(f"{name}: {field} is {value!r}; expected a value of type {kind}, as {known[field]!r}")
+    return type(source)(replace(source.config, **choices))  # type: ignore[call-arg]
+
+
+def fit(source: Source, events: Interactions) -> Source:
+    """Fits a model on events, just after the last of them."""
+    return source.fit(events, float(events.time.max()) + 1.0)
 
 
 @dataclass(frozen=True)
@@ -65,6 +94,7 @@ def fitted(
     validation: Holdout | None,
     *,
     hide: Hide,
+    tuned: Mapping[str, Choices] = {},
     say: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
     """Fits one model, or all of them and their hybrid.
@@ -74,15 +104,16 @@ def fitted(
         learned: what the models are fitted on in the end.
         validation: what the hybrid's weights are fitted on, by models that know nothing later; None: no hybrid.
         hide: what may not come again.
+        tuned: name -> choices, of those that are not to be as in `ENTRANTS`.
         say: told what is being done.
     """
     out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
     names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
     left_out: dict[str, str] = {}
-    sources = _fit_all(names, learned, left_out, say)
+    sources = _fit_all(names, learned, tuned, left_out, say)
     scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
     if validation is not None:
-        early = _fit_all(list(sources), validation.learned, left_out, say)
+        early = _fit_all(list(sources), validation.learned, tuned, left_out, say)
         say("weights")
         weights = blend.learned(early, validation, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
@@ -90,14 +121,17 @@ def fitted(
 
 
 def _fit_all(
-    names: list[str], events: Interactions, left_out: dict[str, str], say: Callable[[str], None]
+    names: list[str],
+    events: Interactions,
+    tuned: Mapping[str, Choices],
+    left_out: dict[str, str],
+    say: Callable[[str], None],
 ) -> dict[str, Source]:
-    now = float(events.time.max()) + 1.0
     sources = {}
     for name in names:
         say(name)
         try:
-            sources[name] = ENTRANTS[name]().fit(events, now)
+            sources[name] = fit(entrant(name, tuned.get(name, {})), events)
         except TooLargeError as error:
             if len(names) == 1:
                 raise

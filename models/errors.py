@@ -49,3 +49,7 @@ class CalibrationFileError(ModelError):
 
 class FieldRankerFileError(ModelError):
     """A folder holds no field ranker that `FieldRanker.save` wrote."""
+
+
+class ConfigError(ModelError):
+    """A choice that a model's configuration does not have; the message names the field and what was expected."""

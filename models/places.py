@@ -42,6 +42,11 @@ class Places:
     top: Ints
     """[U, T] the items that came first, 0 where there are fewer"""
 
+    def of_right(self, kept: npt.NDArray[np.bool_]) -> Places:
+        """The same rankings with some of the right items [R] alone, and only the users who have one of these."""
+        users, row = np.unique(self.row[kept], return_inverse=True)
+        return Places(row.astype(np.int32), self.place[kept], self.share_above[kept], len(users), self.top[users])
+
     @cached_property
     def right(self) -> Floats:
         """[U] how many right items each user has."""

@@ -32,11 +32,15 @@ class Catalogue:
     @property
     def head(self) -> np.ndarray:
         """[n_items] whether an item is of the most popular ones that have half of all events."""
+        return self.busiest(0.5)
+
+    def busiest(self, part: float) -> np.ndarray:
+        """[n_items] whether an item is of the most popular ones that have a part of all events."""
         order = np.argsort(-self.share, kind="stable")
         before = np.cumsum(self.share[order]) - self.share[order]
-        head = np.zeros(len(self.share), dtype=bool)
-        head[order[before < 0.5]] = True
-        return head & (self.share > 0)
+        busiest = np.zeros(len(self.share), dtype=bool)
+        busiest[order[before < part]] = True
+        return busiest & (self.share > 0)
 
 
 def figures_of(places: Places, catalogue: Catalogue, ks: Sequence[int], rows: np.ndarray) -> Figures:

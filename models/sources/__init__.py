@@ -11,6 +11,7 @@ _CLASSES: Final = {
     "own": "Own",
     "neighbours": "Neighbours",
     "als": "Als",
+    "bpr": "Bpr",
     "sequence": "Sequence",
     "popularity": "Popularity",
     "recent": "Recent",

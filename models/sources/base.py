@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,8 @@ class Source(ABC):
     """A retrieval model that knows users only through their states, so new events and new users count at once."""
 
     name: ClassVar[str]
+    config: Any
+    """The choices it was made with, a frozen dataclass."""
 
     @abstractmethod
     def fit(self, events: Interactions, now: float) -> Self:

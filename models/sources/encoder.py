@@ -1,12 +1,13 @@
-"""The network that reads a session: a transformer whose positions see themselves and what came before.
+"""The networks that read a session: each position knows itself and what came before.
 
-Self-attentive sequential recommendation (Kang and McAuley, 2018) with embeddings of event type and time gap beside
-the items', and tied item embeddings.
+A transformer as of self-attentive sequential recommendation (Kang and McAuley, 2018), or gated recurrent units as of
+GRU4Rec (Hidasi et al., 2016); with embeddings of event type and time gap beside the items', and tied item embeddings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,12 @@ from models.gaps import GAP_BUCKETS
 class SequenceConfig:
     """The encoder and its training."""
 
+    network: Literal["transformer", "gru"] = "transformer"
+    """What reads a session: attention over all of it, or recurrent units, event after event."""
     dim: int = 64
     layers: int = 1
     heads: int = 2
+    """Of the transformer."""
     dropout: float = 0.1
     length: int = SESSION_EVENTS
     """The last events that are read."""
@@ -63,10 +67,9 @@ class Encoder(nn.Module):
         self.kind = nn.Embedding(len(EVENT_TYPES) + 1, config.dim, padding_idx=0)
         self.gap = nn.Embedding(GAP_BUCKETS, config.dim)
         self.position = nn.Embedding(config.length, config.dim)
-        layer = nn.TransformerEncoderLayer(
-            config.dim, config.heads, 2 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
+        self.blocks: _Recurrent | _Transformer = (
+            _Recurrent(config) if config.network == "gru" else _Transformer.of(config)
         )
-        self.blocks = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False)
         self.drop = nn.Dropout(config.dropout)
         self.bias = nn.Embedding(n_items, 1)
         self.register_buffer("prior", torch.zeros(n_items))  # log popularity; follows every fit, is not learned
@@ -86,11 +89,45 @@ class Encoder(nn.Module):
         length, width = len(self.causal), vectors.shape[1]
         position = torch.arange(length - width, length, device=vectors.device)
         hidden = self.drop(vectors + self.kind(kind) + self.gap(gap) + self.position(position))
+        out: Tensor = self.blocks.read(hidden, padded, self.causal[:width, :width])
+        return out
+
+
+class _Transformer(nn.TransformerEncoder):
+    """Positions look at one another."""
+
+    @classmethod
+    def of(cls, config: SequenceConfig) -> Self:
+        """As the configuration says."""
+        layer = nn.TransformerEncoderLayer(
+            config.dim, config.heads, 2 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
+        )
+        return cls(layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False)
+
+    def read(self, hidden: Tensor, padded: Tensor, behind: Tensor) -> Tensor:
+        """[B, L, dim] of hidden [B, L, dim], padded [B, L], and what a position must not see [L, L]."""
         # A padded key is hidden from all but itself: a row of nothing but padding must not become NaN.
-        hidden_keys = padded[:, None, :] | self.causal[:width, :width]  # [B, L, L]
-        itself = torch.eye(width, dtype=torch.bool, device=vectors.device)
-        mask = (hidden_keys & ~itself).repeat_interleave(self.blocks.layers[0].self_attn.num_heads, 0)
-        out: Tensor = self.blocks(hidden, mask=mask)
+        hidden_keys = padded[:, None, :] | behind  # [B, L, L]
+        itself = torch.eye(len(behind), dtype=torch.bool, device=hidden.device)
+        mask = (hidden_keys & ~itself).repeat_interleave(self.layers[0].self_attn.num_heads, 0)
+        out: Tensor = self(hidden, mask=mask)
+        return out
+
+
+class _Recurrent(nn.Module):
+    """Positions are read one after the other."""
+
+    def __init__(self, config: SequenceConfig) -> None:
+        super().__init__()
+        # Without biases zeros leave the state at zero, so padding before a session says nothing.
+        dropout = config.dropout if config.layers > 1 else 0.0
+        self.gru = nn.GRU(config.dim, config.dim, config.layers, bias=False, batch_first=True, dropout=dropout)
+        self.norm = nn.LayerNorm(config.dim)
+
+    def read(self, hidden: Tensor, padded: Tensor, behind: Tensor) -> Tensor:
+        """[B, L, dim] of hidden [B, L, dim] and padded [B, L]; what comes behind is never seen."""
+        read, _ = self.gru(hidden.masked_fill(padded[:, :, None], 0.0))
+        out: Tensor = self.norm(read)
         return out
 
 

@@ -12,6 +12,7 @@ from implicit.nearest_neighbours import all_pairs_knn, bm25_weight, normalize, t
 from models.batch import StateBatch
 from models.interactions import Interactions
 from models.sources.item_item import ItemItem, Taste
+from models.sources.pearson import correlated
 
 _WEIGHTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "cosine": lambda weights: weights,
@@ -26,8 +27,9 @@ class NeighboursConfig:
 
     neighbours: int = 60
     """Neighbours kept per item."""
-    weighting: Literal["cosine", "tfidf", "bm25"] = "tfidf"
-    """What a user's share in two items' similarity is worth, by how much that user takes."""
+    weighting: Literal["cosine", "pearson", "tfidf", "bm25"] = "tfidf"
+    """Of what users took: `tfidf` and `bm25` count a user for less in two items' similarity the more that user takes,
+    `cosine` counts all alike, `pearson` is the cosine of what is above each item's mean over all users."""
     fit_half_life_days: float = 180.0
     """Decay of the events that similarity is learned from."""
     own: int = 100
@@ -37,7 +39,7 @@ class NeighboursConfig:
 
 
 class Neighbours(ItemItem):
-    """Ties: the cosine of the items' users, weighted; own items count by log-damped decayed weight."""
+    """Ties: the weighted cosine of the items' users, or their correlation; own items count by log-damped weight."""
 
     name: ClassVar[str] = "neighbours"
     config_class = NeighboursConfig
@@ -49,11 +51,13 @@ class Neighbours(ItemItem):
         """Finds each item's neighbours."""
         weights = events.matrix(events.decayed(now, self.config.fit_half_life_days))
         weights.data = np.log1p(weights.data)
+        count = self.config.neighbours + 1  # an item is its own nearest
+        if self.config.weighting == "pearson":
+            self._set(correlated(weights, count))
+            return self
         weighted = _WEIGHTINGS[self.config.weighting](weights.T)
         by_user = normalize(weighted).T.tocsr()  # [users, n_items], each item's column has length 1
-        self._set(
-            all_pairs_knn(by_user, self.config.neighbours + 1, num_threads=self.config.threads, show_progress=False)
-        )
+        self._set(all_pairs_knn(by_user, count, num_threads=self.config.threads, show_progress=False))
         return self
 
     def taste(self, batch: StateBatch) -> Taste:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,7 @@ from models.index import NOTHING
 from models.interactions import Interactions
 from models.sources.asked import OfFew
 from models.sources.base import Source
+from models.sources.largest import largest
 
 _CONFIG, _USERS = "user_neighbours.json", "users.npz"
 
@@ -26,12 +27,15 @@ class UserNeighboursConfig:
 
     neighbours: int = 200
     """Users that are listened to."""
+    weighting: Literal["cosine", "tfidf"] = "tfidf"
+    """Of what users took: `tfidf` counts an item for more in two users' similarity the rarer it is, `cosine` counts all
+    alike."""
     fit_half_life_days: float = 180.0
     """Decay of the events of those that are learned from."""
 
 
 class UserNeighbours(Source):
-    """Score of an item: the similarities of the neighbours who took it, summed; cosine of TF-IDF weighted items.
+    """Score of an item: the similarities of the neighbours who took it, summed; cosine of weighted items.
 
     A user is the nearest neighbour of themselves and is listened to as well: what they have already is known anyway.
     """
@@ -45,14 +49,15 @@ class UserNeighbours(Source):
         self._by_item: sparse.csr_matrix | None = None
         """[n_items, users] the same, laid out once and not at each request"""
         self._weight: np.ndarray | None = None
-        """[n_items] what an item says about a taste: the rarer, the more"""
+        """[n_items] what an item says about a taste: with TF-IDF, the rarer, the more"""
 
     def fit(self, events: Interactions, now: float) -> Self:
         """Keeps the users."""
         weights = events.matrix(events.decayed(now, self.config.fit_half_life_days))
         weights.data = np.log1p(weights.data)
         taken = np.bincount(weights.indices, minlength=events.n_items)
-        self._weight = np.log1p(weights.shape[0] / np.maximum(taken, 1)).astype(np.float32)
+        rarity = np.log1p(weights.shape[0] / np.maximum(taken, 1)).astype(np.float32)
+        self._weight = rarity if self.config.weighting == "tfidf" else np.ones_like(rarity)
         self._set(self._weighted(weights))
         return self
 
@@ -62,7 +67,7 @@ class UserNeighbours(Source):
             raise NotFittedError("user_neighbours: call fit or load first")
         shape = (len(batch), self._users.shape[1])
         own = sparse.csr_matrix((np.log1p(batch.own_decayed), batch.own_item, batch.own_bounds), shape=shape)
-        near = _largest(self._weighted(own) @ self._by_item, self.config.neighbours)
+        near = largest(self._weighted(own) @ self._by_item, self.config.neighbours)
         found = (near @ self._users).tocsr()
         found.data[found.data <= 0] = NOTHING
         return OfFew(found.indptr, found.indices, found.data, self._users.shape[1])
@@ -71,10 +76,11 @@ class UserNeighbours(Source):
         self._users, self._by_item = users, users.T.tocsr()
 
     def _weighted(self, taken: sparse.csr_matrix) -> sparse.csr_matrix:
-        """TF-IDF: the root of what was taken times what it says, each row of length 1."""
+        """What was taken, with TF-IDF its root, times what it says, each row of length 1."""
         assert self._weight is not None
         rows = sparse.csr_matrix(taken)
-        rows.data = np.sqrt(rows.data) * self._weight[rows.indices]
+        amount = np.sqrt(rows.data) if self.config.weighting == "tfidf" else rows.data
+        rows.data = amount * self._weight[rows.indices]
         length = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
         return sparse.csr_matrix(sparse.diags(1.0 / np.maximum(length, 1e-12)) @ rows, dtype=np.float32)
 
@@ -93,18 +99,3 @@ class UserNeighbours(Source):
         source._set(sparse.csr_matrix(sparse.load_npz(folder / _USERS)))
         source._weight = np.load(folder / "weight.npy", allow_pickle=False)
         return source
-
-
-def _largest(similarity: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
-    """The largest values of each row."""
-    similarity = similarity.tocsr()
-    bounds = similarity.indptr
-    kept = []
-    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if stop - start > count:
-            kept.append(start + np.argpartition(-similarity.data[start:stop], count - 1)[:count])
-        else:
-            kept.append(np.arange(start, stop))
-    at = np.concatenate([*kept, np.empty(0, dtype=np.intp)])
-    indptr = np.append(0, np.cumsum([len(part) for part in kept]))
-    return sparse.csr_matrix((similarity.data[at], similarity.indices[at], indptr), shape=similarity.shape)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.errors import SplitError
 from flows.evaluate_log import evaluate_log
+from flows.leaderboard_page import write_page
 from infra.settings import Settings
 
 USERS, ITEMS, GROUPS = 60, 40, 4
@@ -53,6 +54,48 @@ def test_finds_the_groups_and_says_what_it_was_asked(split: str, file: Path, con
     assert ndcg["value"] > 1.5 * popular.models["popularity"]["ndcg@10"]["value"]
     assert (found.about["users_asked"], found.about["items"], found.about["events"]) == (USERS, ITEMS, USERS * 8)
     assert not config.home.exists()
+
+
+def test_tells_how_far_each_is_behind_the_best_and_in_which_segment(file: Path, config: Settings) -> None:
+    found = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", keep_seen=True)
+    best = max(found.models, key=lambda name: found.models[name]["ndcg@10"]["value"])
+    assert set(found.against_best) == set(found.models) - {best}
+    for name, figures in found.against_best.items():
+        behind = found.models[name]["ndcg@10"]["value"] - found.models[best]["ndcg@10"]["value"]
+        assert figures["value"] == pytest.approx(behind)
+        assert figures["p_holm"] >= figures["p"]
+    # What a user had lately is never the answer here: every user's items are all different.
+    assert found.against_best["own"]["p_holm"] < 0.05
+    assert all(set(segments) == set(found.cuts) for segments in found.segments.values())
+    assert found.cuts["regular users"] == f"{USERS}: 5 to 20 events"
+    regular = found.segments["neighbours"]["regular users"]["ndcg@10"]["value"]
+    assert regular == pytest.approx(found.models["neighbours"]["ndcg@10"]["value"])
+
+
+def test_ratings_are_foretold_where_there_are_some(file: Path, tmp_path: Path, config: Settings) -> None:
+    rng = np.random.default_rng(3)
+    rated = pd.read_csv(file).rename(columns={"behavior": "event_type"})
+    rated["event_type"] = "rating"
+    rated["event_id"] = [f"e{n}" for n in range(len(rated))]
+    # In each group half of the users like what the other half do not: the means say nothing.
+    number, kind = rated["user_id"].str[1:].astype(int), rated["item_id"].str[1:].astype(int)
+    liked = np.where((number // GROUPS + kind // GROUPS) % 2, 4.5, 1.5)
+    rated["value"] = liked + rng.normal(0.0, 0.1, len(rated))
+    with_values = tmp_path / "rated.csv"
+    rated.to_csv(with_values, index=False)
+    found = evaluate_log(config, "csv", {"path": str(with_values)}, "leave-one-out", model="popularity")
+    assert set(found.ratings) == {"biases", "biases and svd"}
+    for figures in found.ratings.values():
+        assert figures["mae"]["value"] <= figures["rmse"]["value"]
+    assert found.ratings["biases and svd"]["rmse"]["value"] < found.ratings["biases"]["rmse"]["value"]
+    late = evaluate_log(config, "csv", {"path": str(with_values)}, "temporal:2024-03-07", model="popularity")
+    assert late.ratings["biases"]["rmse"]["value"] > 1.0
+    without = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="popularity")
+    assert not without.ratings
+    page = tmp_path / "page.html"
+    for evaluation, shown in ((found, True), (without, False)):
+        write_page(page, "Ratings", evaluation)
+        assert ("<th>RMSE</th>" in page.read_text()) is shown
 
 
 def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> None:
@@ -115,6 +158,9 @@ def test_the_command_writes_the_report(
     else:
         assert "<td>popularity</td>" in text
         assert "http" not in text  # whole in one file
+        assert text.count("<circle") == 1
+        assert "<h2>NDCG@10 by segment</h2>" in text
+        assert f"regular users ({USERS}: 5 to 20 events)" in text
 
 
 def test_a_report_of_another_kind_is_refused(file: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
 from models.batch import StateBatch, encode
+from models.entrants import GRU
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
 from models.sources import SOURCES, source_class
@@ -38,15 +40,16 @@ def batch(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
     return encode(world.states(world.end), known[0])
 
 
-@pytest.fixture(params=SOURCES)
+@pytest.fixture(params=(*SOURCES, GRU))
 def make_source(request: pytest.FixtureRequest, small_config: TrainingConfig) -> Callable[[], Source]:
     """Makes a fresh source of each kind."""
     configured: dict[str, Callable[[], Source]] = {
         Neighbours.name: lambda: Neighbours(small_config.neighbours),
         Als.name: lambda: Als(small_config.als),
         Sequence.name: lambda: Sequence(small_config.sequence),
+        GRU: lambda: Sequence(replace(small_config.sequence, network="gru")),
     }
-    return configured.get(request.param, source_class(request.param))
+    return configured.get(request.param) or source_class(request.param)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from models.interactions import frame_of, interactions_of
 from models.metrics import ndcg
 from models.sources.als import Als
 from models.sources.base import Source, top_k
+from models.sources.bpr import Bpr
 from models.sources.neighbours import Neighbours
 from models.sources.popularity import Popularity
 from models.sources.sequence import Sequence
@@ -44,12 +46,14 @@ def novel_ndcg(make: Callable[[], Source], world) -> float:  # type: ignore[no-u
     return float(np.mean(values))
 
 
-@pytest.mark.parametrize("name", ["neighbours", "als", "sequence"])
+@pytest.mark.parametrize("name", ["neighbours", "als", "bpr", "sequence", "gru"])
 def test_finds_structure_and_invents_none(name: str, worlds, small_config: TrainingConfig) -> None:
     makers: dict[str, Callable[[], Source]] = {
         "neighbours": lambda: Neighbours(small_config.neighbours),
         "als": lambda: Als(small_config.als),
+        "bpr": Bpr,
         "sequence": lambda: Sequence(small_config.sequence),
+        "gru": lambda: Sequence(replace(small_config.sequence, network="gru")),
     }
     structured = worlds(users=120, items=80, per_user=14, groups=4)
     noise = worlds(users=120, items=80, per_user=14, groups=1)
