@@ -33,3 +33,7 @@ class NanScoreError(ModelError):
 
 class TooLargeError(ModelError):
     """What was asked for does not fit into memory; the message says what would."""
+
+
+class RuleError(ModelError):
+    """A rule for answers has a value outside its bounds; the message names the field, the value and the bounds."""
