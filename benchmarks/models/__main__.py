@@ -26,9 +26,10 @@ FIGURES: Final = {
     "gowalla": "benchmarks.models.gowalla",
     "retailrocket": "benchmarks.models.retailrocket",
     "topk_speed": "benchmarks.models.top_k",
+    "rerank": "benchmarks.models.reranking",
 }
 """Figure -> the module that measures it"""
-LIBRARIES: Final = ("torch", "lightning", "implicit", "numpy", "scipy")
+LIBRARIES: Final = ("torch", "lightning", "implicit", "numpy", "scipy", "pyversity")
 
 
 def main(names: list[str] | None = None) -> None:
