@@ -181,7 +181,9 @@ class Recommender:
                 break
             items += below(items, more)
             step *= 2
-        places = {at: pins[item.item_id] for at, item in enumerate(items) if item.item_id in pins}
+        found_at = {item.item_id: at for at, item in enumerate(items)}
+        # In the order of the pins: those without a place stand in it.
+        places = {found_at[item]: place for item, place in pins.items() if item in found_at}
         answer = [items[at] for at in arranged(pool, rules, ask.k, places)]
         return [replace(item, sources=(PINNED, *item.sources)) if item.item_id in pins else item for item in answer]
 

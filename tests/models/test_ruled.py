@@ -64,6 +64,15 @@ def test_the_model_keeps_to_the_rules(trained: Recommender, world) -> None:
         assert ids(pinned)[2:] == others[:6]
 
 
+def test_pins_without_a_place_stand_in_the_order_given(trained: Recommender, world) -> None:
+    """Whatever the model thinks of them: its own best two, and one more, both ways round."""
+    state = world.states(world.end)[0]
+    [plain] = trained.answer([Ask(state, 2)])
+    for given in (["i5", *ids(plain)], [*reversed(ids(plain)), "i5"]):
+        [answer] = trained.answer([Ask(state, 5, rules=Rules(pins=tuple(map(Pin, given))))])
+        assert ids(answer)[:3] == given
+
+
 def test_what_is_pinned_is_shown_only_if_it_may_be(trained: Recommender, world) -> None:
     state = world.states(world.end)[0]
     pins = Rules(pins=(Pin("ghost", 1), Pin("i5", 1), Pin("i6", 2), Pin("i7", 40)))
