@@ -84,6 +84,9 @@ SUBCATEGORY: Final = "subcategory"
 DEPARTMENT: Final = "department"
 BRAND: Final = "brand"
 ATTRIBUTES: Final = "attributes"
+IN_STOCK: Final = "in_stock"
+"""Key in `attributes`: whether the item can be had; `NOT_IN_STOCK` tells which texts say no."""
+NOT_IN_STOCK: Final = ("0", "0.0", "false", "f", "no", "n")
 
 ITEMS: Final = pa.schema(
     [

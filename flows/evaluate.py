@@ -17,6 +17,11 @@ from flows.train import catch_up, states_at
 from infra.settings import Settings, settings
 from models import bundle, registry
 from models.evaluation import items_of, leaderboard
+from models.recommender import Recommender
+from models.state import UserState
+
+Taken = dict[str, set[str]]
+"""user -> items"""
 
 
 def evaluation_path(config: Settings, tag: str) -> Path:
@@ -33,6 +38,17 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
         NoChampionError: the store holds no such bundle.
     """
     recommender = bundle.load(registry.bundle_path(tag))
+    states, truth, bought = judged(config, recommender)
+    board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
+    write_json(evaluation_path(config, tag), board)
+    return board
+
+
+def judged(config: Settings, recommender: Recommender) -> tuple[list[UserState], Taken, Taken]:
+    """Whom a model is judged on: the users of the holdout as they were at the cut, what they took after it, and before.
+
+    Items that the model does not know count for nobody.
+    """
     cuts = data_timeline(config)
     features = Features.open(config)
     catch_up(features, cuts)
@@ -40,10 +56,7 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     catalogue = recommender.item_names
     truth = items_of(events, recommender.target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
     bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)
-    states = [state for state in states_at(features, events, cuts.cut) if state.user_id in truth]
-    board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
-    write_json(evaluation_path(config, tag), board)
-    return board
+    return [state for state in states_at(features, events, cuts.cut) if state.user_id in truth], truth, bought
 
 
 @task(name="evaluate-bundle", retries=1, retry_delay_seconds=5)

@@ -53,3 +53,7 @@ class FieldRankerFileError(ModelError):
 
 class ConfigError(ModelError):
     """A choice that a model's configuration does not have; the message names the field and what was expected."""
+
+
+class RuleError(ModelError):
+    """A rule for answers has a value outside its bounds; the message names the field, the value and the bounds."""

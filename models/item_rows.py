@@ -1,7 +1,7 @@
 """The part of an item table that one answer depended on: kept with it, for the service's table changes every minute.
 
 A few hundred items are compared for an answer, of a table of a million. That, and which items were of another category
-than in the bundle where the answer was limited to categories, is all that a ranking reads of the table.
+or brand than in the bundle, or in stock here and not there, is all that a ranking reads of the table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.schema import CATEGORY
+from feature_repo.schema import IN_STOCK
 from models.batch import Ints
 from models.errors import ItemRowsError
 from models.items import NUMBERS, ItemTable
@@ -23,7 +23,7 @@ from models.recommender import Ask, Recommender
 from models.vocabulary import ITEM_CATEGORICALS
 
 _COLUMNS: Final = (*ITEM_CATEGORICALS, *NUMBERS)
-_CATEGORY: Final = ITEM_CATEGORICALS.index(CATEGORY)
+_IN_STOCK: Final = NUMBERS.index(IN_STOCK)
 _NONE: Final[Ints] = np.empty(0, dtype=np.int32)
 
 
@@ -38,9 +38,9 @@ class ItemRows:
     numbers: npt.NDArray[np.float64]
     """[n, len(NUMBERS)]"""
     moved: Ints
-    """[m] items of another category than in the bundle"""
-    categories: Ints
-    """[m] the category's code of each"""
+    """[m] items that filters and rules took for something else than in the bundle"""
+    looks: Ints
+    """[m, .] what for, see `ItemTable.looks`"""
 
     @classmethod
     def read_by(cls, ask: Ask, candidates: Ints | None, recommender: Recommender, own: Ints) -> Self:
@@ -49,7 +49,7 @@ class ItemRows:
         Args:
             candidates: inside ids of the items that were compared, 0 where padded; None: the model did not rank.
             recommender: as it answered.
-            own: [n items] the category codes of the bundle's own table.
+            own: [n items, .] the looks of the bundle's own table.
         """
         table = recommender.items
         ids = _NONE
@@ -58,15 +58,16 @@ class ItemRows:
             named = recommender.vocabulary.items.encode([*state.own_items, *state.session_items])
             # With 0, whose row stands where a session is short.
             ids = np.unique(np.concatenate([_NONE if candidates is None else candidates, named]))
-        moved, categories = _NONE, table.code(CATEGORY)
-        if ask.categories is not None:
-            moved = np.flatnonzero(categories != own).astype(np.int32)
-        return cls(ids, table.codes[ids], table.numbers[ids], moved, categories[moved])
+        moved = _NONE
+        if ask.categories is not None or ask.rules is not None or ask.in_stock:
+            moved = np.flatnonzero((table.looks != own).any(axis=1)).astype(np.int32)
+        return cls(ids, table.codes[ids], table.numbers[ids], moved, table.looks[moved])
 
     def over(self, table: ItemTable) -> ItemTable:
         """A bundle's own table with these rows instead of its own."""
         codes, numbers = table.codes.copy(), table.numbers.copy()
-        codes[self.moved, _CATEGORY] = self.categories
+        codes[self.moved] = self.looks[:, :-1]
+        numbers[self.moved, _IN_STOCK] = np.where(self.looks[:, -1], 0.0, np.nan)
         codes[self.ids], numbers[self.ids] = self.codes, self.numbers
         return replace(table, codes=codes, numbers=numbers)
 
@@ -80,7 +81,7 @@ class ItemRows:
             codes=np.ascontiguousarray(self.codes.T),
             numbers=np.ascontiguousarray(self.numbers.T),
             moved=self.moved,
-            categories=self.categories,
+            looks=self.looks,
         )
         return zlib.compress(file.getvalue(), 1)
 
@@ -94,7 +95,8 @@ class ItemRows:
         try:
             with np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False) as data:
                 columns = tuple(data["columns"].tolist())
-                parts = (data["ids"], data["codes"].T, data["numbers"].T, data["moved"], data["categories"])
+                names = ("ids", "codes", "numbers", "moved", "looks") if columns == _COLUMNS else ()
+                parts = [data[name].T if name in ("codes", "numbers") else data[name] for name in names]
         except (ValueError, KeyError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
             raise ItemRowsError(f"the logged item features cannot be read: {error}") from error
         if columns != _COLUMNS:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from feature_repo.schema import CATEGORY, ITEM_ID, NAME, PRICE, WINDOWS_DAYS
+from feature_repo.schema import CATEGORY, IN_STOCK, ITEM_ID, NAME, PRICE, WINDOWS_DAYS
 from models.batch import Ints
 from models.errors import TableError
 from models.ids import UNKNOWN, IdMap
@@ -28,8 +28,9 @@ NUMBERS: Final = (
     "discount_share",
     "first_seen_at",
     PRICE,
+    IN_STOCK,
 )
-"""Numeric columns of `item_popularity` and `item_catalogue`, in the order of `ItemTable.numbers`."""
+"""Numeric columns of `item_popularity` and `item_catalogue`, in the order of `ItemTable.numbers`; new ones last."""
 STATIC_FEATURES: Final = (
     "item_purchases_7d_log",
     "item_purchases_30d_log",
@@ -123,6 +124,16 @@ class ItemTable:
         return order, np.searchsorted(codes[order], np.arange(int(codes.max(initial=0)) + 2))
 
     @cached_property
+    def sold_out(self) -> Ints:
+        """Ids of the items that are known to be out of stock, sorted."""
+        return np.flatnonzero(self.number(IN_STOCK) == 0).astype(np.int32)
+
+    @cached_property
+    def looks(self) -> Ints:
+        """[n items, len(ITEM_CATEGORICALS) + 1] what filters and rules read of items: the codes, and 1 if sold out."""
+        return np.column_stack([self.codes, self.number(IN_STOCK) == 0]).astype(np.int32)
+
+    @cached_property
     def largest_code(self) -> int:
         """Of all categoricals."""
         return int(self.codes.max(initial=0))
@@ -159,7 +170,10 @@ class ItemTable:
                 names = Texts(np.arange(len(data["codes"]), dtype=np.int32), data["names"])
             else:
                 names = Texts(data["name_codes"], data["name_values"])
-            return cls(data["codes"], data["numbers"], names)
+            numbers = data["numbers"]
+            # A bundle from before a column came says nothing of it.
+            unknown = np.full((len(numbers), len(NUMBERS) - numbers.shape[1]), np.nan)
+            return cls(data["codes"], np.hstack([numbers, unknown]), names)
 
 
 class ItemNames(Mapping[str, str]):

@@ -19,7 +19,9 @@ from models.features import FeatureSpace
 from models.ids import is_among
 from models.items import ItemNames, ItemTable
 from models.ranker import Mode, Ranker, ranker_input
+from models.reranking import POOL, Pool, arranged
 from models.resting import resting
+from models.rules import Rules
 from models.sources.base import Limits, Scores, Source
 from models.sources.own import Own
 from models.sources.popularity import Popularity
@@ -31,6 +33,8 @@ Timed = Callable[[str], AbstractContextManager[None]]
 _CHUNK: Final = 128
 _FUSION: Final = 60.0
 _NO_IDS: Final[Ints] = np.empty(0, dtype=np.int32)
+PINNED: Final = "pinned"
+"""Stands first among the sources of an item that a rule has put into the answer."""
 _LEAST_POPULAR: Final = np.float32(-100.0)
 """Where an item stands, by log weight, that nobody has taken."""
 
@@ -67,6 +71,10 @@ class Ask:
     """Order these and no others; what is barred and what the model does not know is left out."""
     companions: bool = False
     """Only what goes with `items`, whatever else the user likes; that decides the order."""
+    in_stock: bool = False
+    """Leave out what is known to be out of stock."""
+    rules: Rules | None = None
+    """How the answer departs from the order of the scores; None: not at all."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Answered:
     items: list[Recommendation]
     candidates: Ints
     """[C] inside ids, 0 where padded"""
+    best: list[Recommendation]
+    """What the model liked best, whatever the rules made of it: the answer itself where there are none"""
 
 
 @dataclass(frozen=True)
@@ -121,18 +131,24 @@ class Recommender:
         categories: Collection[str] | None = None,
         exclude: Collection[str] = (),
         only: Collection[str] | None = None,
+        in_stock: bool = False,
     ) -> list[Recommendation]:
         """What everybody takes now: the answer for a user of whom nothing is known or can be read.
 
         Args:
             only: of these items alone, those that nobody takes last; None: of all.
+            in_stock: without what is known to be out of stock.
         """
+        barred = self._with_sold_out(self._sorted_ids(exclude), in_stock)
+        return self._popular(k, barred, self._allowed(categories), None if only is None else self._sorted_ids(only))
+
+    def _popular(self, k: int, barred: Ints, allowed: Ints | None, only: Ints | None = None) -> list[Recommendation]:
+        """As `popular`, by sorted inside ids."""
         asked = self.sources[Popularity.name].ask(encode([UserState.empty("", 0.0)], self.vocabulary))
-        barred, allowed = self._sorted_ids(exclude), self._allowed(categories)
         if only is None:
             ids = asked.best(k, Limits([barred], [allowed]))[0]
         else:
-            ids = self._sorted_ids(only)
+            ids = only
             ids = ids[~is_among(ids, barred) & (True if allowed is None else is_among(ids, allowed))]
         ids = ids[ids > 0]
         scores = np.maximum(asked.of(ids[None, :])[0], _LEAST_POPULAR)
@@ -140,6 +156,40 @@ class Recommender:
             Recommendation(self.vocabulary.items.names[ids[at] - 1], float(scores[at]), (Popularity.name,))
             for at in np.argsort(-scores, kind="stable")[:k].tolist()
         ]
+
+    def ruled(self, ask: Ask, found: Sequence[Recommendation], barred: Ints | None = None) -> list[Recommendation]:
+        """The answer that a request's rules make of items, filled up with popular ones where they leave too few.
+
+        Args:
+            ask: with rules.
+            found: what there is, best first, each within what the request allows.
+            barred: sorted ids that may not be added; None: those that the request itself names.
+        """
+        rules, allowed = ask.rules or Rules(), self._allowed(ask.categories)
+        if barred is None:
+            barred = self._with_sold_out(self._sorted_ids({*ask.exclude, *ask.items}), ask.in_stock)
+        pins: dict[str, int | None] = {}
+        for pin in rules.pins:
+            if pin.place is None or pin.place <= ask.k:
+                pins.setdefault(pin.item_id, pin.place)
+        missing = self._sorted_ids(pins.keys() - {item.item_id for item in found})
+        items = [*found, *below(found, self._popular(len(missing), barred, allowed, missing))]
+        step = POOL
+        while (pool := self._pool(items)).room(rules.per_category) < ask.k:
+            more = self._popular(step, np.union1d(barred, pool.ids), allowed)
+            if not more:
+                break
+            items += below(items, more)
+            step *= 2
+        found_at = {item.item_id: at for at, item in enumerate(items)}
+        # In the order of the pins: those without a place stand in it.
+        places = {found_at[item]: place for item, place in pins.items() if item in found_at}
+        answer = [items[at] for at in arranged(pool, rules, ask.k, places)]
+        return [replace(item, sources=(PINNED, *item.sources)) if item.item_id in pins else item for item in answer]
+
+    def _pool(self, items: Sequence[Recommendation]) -> Pool:
+        ids = self.vocabulary.items.encode([item.item_id for item in items])
+        return Pool(ids, np.array([item.score for item in items]), self.items.codes[ids])
 
     def asleep(self, state: UserState) -> list[str]:
         """The user's items that were bought and are not due yet, see `models.resting`."""
@@ -250,12 +300,18 @@ class Recommender:
     ) -> list[Answered]:
         anything: Mask = np.asarray(batch.session_item.any(axis=1))
         anything[batch.own_row] = True
+        barred = [self._with_sold_out(out, ask.in_stock) for ask, out in zip(asks, limits.barred, strict=True)]
+        limits = replace(limits, barred=barred)
         answers = []
         for row, ask in enumerate(asks):
-            answer = self._best(candidates, scores[row], row, ask, limits, wanted[row]) if anything[row] else []
-            if len(answer) < ask.k:
-                answer.extend(self._from_below(ask, answer, limits.barred[row]))
-            answers.append(Answered(answer, candidates.items[row]))
+            count = ask.k if ask.rules is None else candidates.items.shape[1]
+            best = self._best(candidates, scores[row], row, count, limits, wanted[row]) if anything[row] else []
+            if ask.rules is not None:
+                answers.append(Answered(self.ruled(ask, best, barred[row]), candidates.items[row], best[:POOL]))
+                continue
+            if len(best) < ask.k:
+                best.extend(self._from_below(ask, best, limits, row))
+            answers.append(Answered(best, candidates.items[row], best))
         return answers
 
     def _companions(
@@ -269,7 +325,7 @@ class Recommender:
         return candidates, fused({**found.scores, "user": self._order(batch, candidates, mode)})
 
     def _best(
-        self, candidates: Candidates, scores: Scores, row: int, ask: Ask, limits: Limits, wanted: Ints | None
+        self, candidates: Candidates, scores: Scores, row: int, count: int, limits: Limits, wanted: Ints | None
     ) -> list[Recommendation]:
         items = candidates.items[row]
         admitted = (items > 0) & ~is_among(items, limits.barred[row])
@@ -278,7 +334,7 @@ class Recommender:
         if wanted is not None:
             admitted &= is_among(items, wanted)
         at = np.flatnonzero(admitted)
-        at = at[np.argsort(-scores[at], kind="stable")[: ask.k]]
+        at = at[np.argsort(-scores[at], kind="stable")[:count]]
         proposed = candidates.proposed if wanted is None else _with_score(candidates)
         by = np.stack([mask[row, at] for mask in proposed.values()], axis=1)  # [k, sources]
         names, sources = self.vocabulary.items.names, tuple(proposed)
@@ -287,11 +343,11 @@ class Recommender:
             for item, score, proposers in zip(items[at].tolist(), scores[at].tolist(), by.tolist(), strict=True)
         ]
 
-    def _from_below(self, ask: Ask, answer: list[Recommendation], barred: Ints) -> list[Recommendation]:
+    def _from_below(self, ask: Ask, answer: list[Recommendation], limits: Limits, row: int) -> list[Recommendation]:
         """What is popular, for the places that the ranking left empty."""
-        taken = {*(item.item_id for item in answer), *self.vocabulary.items.decode(barred)}
-        more = self.popular(ask.k - len(answer), categories=ask.categories, exclude=taken, only=ask.only)
-        return below(answer, more)
+        taken = np.union1d(limits.barred[row], self.vocabulary.items.encode([item.item_id for item in answer]))
+        only = None if ask.only is None else self._sorted_ids(ask.only)
+        return below(answer, self._popular(ask.k - len(answer), taken, limits.allowed[row], only))
 
     def _order(self, batch: StateBatch, candidates: Candidates, mode: Mode) -> Scores:
         """[B, C] the score that orders the answer."""
@@ -321,6 +377,14 @@ class Recommender:
         codes = self.vocabulary.fields[CATEGORY].encode(list(categories))
         parts = [self.items.of_category(code) for code in np.unique(codes[codes > 0]).tolist()]
         return np.sort(np.concatenate([_NO_IDS, *parts]))
+
+    def _with_sold_out(self, barred: Ints, in_stock: bool) -> Ints:
+        """Sorted ids, those of items that are out of stock among them if they are not wanted."""
+        sold_out = self.items.sold_out
+        if not in_stock or not len(sold_out):
+            return barred
+        # Two sorted runs: a stable sort merges them.
+        return np.sort(np.concatenate([barred, sold_out]), kind="stable")
 
     def _sorted_ids(self, items: Collection[str]) -> Ints:
         """The known ones' inside ids."""

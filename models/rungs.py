@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from feature_repo.schema import PURCHASE
 from models.recommender import Answered, Ask, Recommendation, Recommender, below
+from models.reranking import POOL
+from models.rules import Rules
 from models.state import UserState
 
 RANKED: Final = ("full", "no_features")
@@ -27,17 +29,19 @@ class LastAnswer:
 
 
 def asked_of(ask: Ask) -> dict[str, Any]:
-    """What is asked, by field, without the user's state."""
-    return {field.name: getattr(ask, field.name) for field in fields(Ask) if field.name != "state"}
+    """What is asked, by field, without the user's state; made of plain data but for sets."""
+    asked = {field.name: getattr(ask, field.name) for field in fields(Ask) if field.name != "state"}
+    return {**asked, "rules": ask.rules and ask.rules.as_dict()}
 
 
 def ask_of(asked: Mapping[str, Any], state: UserState) -> Ask:
     """The reverse of `asked_of`.
 
     Raises:
-        TypeError: it has a field that this code's `Ask` does not know.
+        TypeError: it has a field that this code's `Ask` or `Rules` does not know.
     """
-    return Ask(state=state, **asked)
+    rules = asked.get("rules")
+    return Ask(state=state, **{**asked, "rules": rules and Rules.of(rules)})
 
 
 def is_personal(ask: Ask) -> bool:
@@ -51,8 +55,8 @@ def is_kept(ask: Ask) -> bool:
 
 
 def widened(asks: Sequence[Ask]) -> list[Ask]:
-    """What the model is asked, so that an answer that is kept is long enough."""
-    return [replace(ask, k=max(ask.k, KEPT)) if is_kept(ask) else ask for ask in asks]
+    """What the model is asked, so that an answer that is kept is long enough; under rules it keeps more by itself."""
+    return [replace(ask, k=max(ask.k, KEPT)) if is_kept(ask) and ask.rules is None else ask for ask in asks]
 
 
 def ranked(recommender: Recommender, ask: Ask) -> Answered:
@@ -67,16 +71,26 @@ def made_up(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> tupl
     Returns:
         The items, and whether the last answer had a part in them.
     """
-    had = {*ask.state.had(bought=recommender.target == PURCHASE), *(last.had if last else ())}
-    barred = {*ask.exclude, *ask.items, *(had if ask.novel_only else ()), *_asleep(recommender, ask)}
+    if ask.rules is not None:
+        found, is_cached = made_up(recommender, replace(ask, rules=None, k=POOL), last)
+        return recommender.ruled(replace(ask, exclude=_barred(recommender, ask, last)), found), is_cached
+    barred = _barred(recommender, ask, last)
     items = fitting(last, replace(ask, exclude=barred), recommender) if last else []
     if not items:
-        return recommender.popular(ask.k, categories=ask.categories, exclude=barred, only=ask.only), False
+        return recommender.popular(
+            ask.k, categories=ask.categories, exclude=barred, only=ask.only, in_stock=ask.in_stock
+        ), False
     if len(items) < ask.k:
         taken = barred.union(item.item_id for item in items)
-        more = recommender.popular(ask.k - len(items), categories=ask.categories, exclude=taken)
+        more = recommender.popular(ask.k - len(items), categories=ask.categories, exclude=taken, in_stock=ask.in_stock)
         items += below(items, more)
     return items, True
+
+
+def _barred(recommender: Recommender, ask: Ask, last: LastAnswer | None) -> set[str]:
+    """What the answer may not hold, as far as can be told."""
+    had = {*ask.state.had(bought=recommender.target == PURCHASE), *(last.had if last else ())}
+    return {*ask.exclude, *ask.items, *(had if ask.novel_only else ()), *_asleep(recommender, ask)}
 
 
 def _asleep(recommender: Recommender, ask: Ask) -> list[str]:
@@ -94,6 +108,9 @@ def fitting(last: LastAnswer, ask: Ask, recommender: Recommender) -> list[Recomm
     ids = [item.item_id for item in last.items]
     # The model's own filter tells too which items it no longer knows.
     allowed = {
-        item.item_id for item in recommender.popular(len(ids), categories=ask.categories, exclude=ask.exclude, only=ids)
+        item.item_id
+        for item in recommender.popular(
+            len(ids), categories=ask.categories, exclude=ask.exclude, only=ids, in_stock=ask.in_stock
+        )
     }
     return [item for item in last.items if item.item_id in allowed][: ask.k]

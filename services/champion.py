@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from feature_repo.schema import CATEGORY
 from models import bundle, registry
 from models.batch import Ints
 from models.item_packer import ItemPacker
@@ -36,8 +35,8 @@ class Served:
     """The bundle's own list, `view:feature`: what is read per user."""
     items_at: float | None
     """As of when the item table is, epoch seconds; None: nobody knows."""
-    categories: Ints
-    """[n items] the category codes of the bundle's own item table, whatever table came after it."""
+    looks: Ints
+    """[n items, .] the looks of the bundle's own item table, whatever table came after it."""
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -58,8 +57,8 @@ class Served:
         registry.check(folder)
         recommender, content = bundle.load(folder), bundle.manifest(folder)
         packer = ItemPacker(recommender.vocabulary)
-        categories = recommender.items.code(CATEGORY).copy()  # else it would hold the whole table
-        return cls(tag, recommender, packer, tuple(content["features"]), content.get("items_at"), categories)
+        looks = recommender.items.looks
+        return cls(tag, recommender, packer, tuple(content["features"]), content.get("items_at"), looks)
 
 
 class ChampionWatch:

@@ -157,5 +157,5 @@ class Ladder:
             items, is_cached = await asyncio.to_thread(made_up, served.recommender, ask, last)
             return replace(outcome, step=Step.CACHED if is_cached else Step.POPULAR, items=items), last
         if outcome.step is Step.FULL and is_kept(ask) and not ask.state.is_unknown:
-            self._last.keep(user, answer.items, ask.state.had(bought=served.recommender.target == PURCHASE))
+            self._last.keep(user, answer.best, ask.state.had(bought=served.recommender.target == PURCHASE))
         return replace(outcome, items=answer.items[: ask.k]), None

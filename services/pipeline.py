@@ -29,6 +29,7 @@ from services.messages import (
     RecommendAnswer,
     RecommendedItem,
     RecommendRequest,
+    Ruled,
     SimilarRequest,
     Step,
 )
@@ -36,6 +37,7 @@ from services.metrics import FAILURES, stage
 from services.online import OnlineFeatures
 from services.ranking import Ranking
 from services.request_log import RequestSample
+from services.ruling import rules_of
 
 log = logging.getLogger("bentoml.kairos.pipeline")
 
@@ -80,7 +82,8 @@ class RecommendPipeline:
         asks = [_ask(request, known, now) for request, (known, _) in zip(requests, split, strict=True)]
         outcomes = await self._ladder.answer(served, asks, now, endpoint.path)
         return [
-            _recommend_answer(served, outcome, unknown) for outcome, (_, unknown) in zip(outcomes, split, strict=True)
+            _recommend_answer(served, request, outcome, unknown)
+            for request, outcome, (_, unknown) in zip(requests, outcomes, split, strict=True)
         ]
 
     async def similar(self, request: SimilarRequest) -> RecommendAnswer:
@@ -138,7 +141,7 @@ class RecommendPipeline:
         known, unknown = served.recommender.known(items)
         ask = _ask(request, known, now, companions=bool(known))
         [outcome] = await self._ladder.answer(served, [ask], now, endpoint.path)
-        return _recommend_answer(served, outcome, unknown)
+        return _recommend_answer(served, request, outcome, unknown)
 
     def _served(self) -> Served:
         served = self._champions.current
@@ -164,6 +167,8 @@ def _ask(
         novel_only=request.novel_only,
         rest=True,
         companions=companions,
+        in_stock=request.in_stock_only,
+        rules=rules_of(request),
     )
 
 
@@ -176,7 +181,8 @@ def _named(served: Served, items: Sequence[Recommendation]) -> list[tuple[Recomm
     return [(item, served.names.get(item.item_id, item.item_id)) for item in items]
 
 
-def _recommend_answer(served: Served, outcome: Outcome, unknown: list[str]) -> RecommendAnswer:
+def _recommend_answer(served: Served, request: Ruled, outcome: Outcome, unknown: list[str]) -> RecommendAnswer:
+    _, unknown_pins = served.recommender.known([pin.item_id for pin in request.pin])
     return RecommendAnswer(
         items=[
             RecommendedItem(item_id=item.item_id, name=name, score=item.score, sources=list(item.sources))
@@ -187,5 +193,5 @@ def _recommend_answer(served: Served, outcome: Outcome, unknown: list[str]) -> R
         variant=VARIANT,
         served_by=outcome.step,
         user_known=not outcome.state.is_unknown,
-        unknown_items=unknown,
+        unknown_items=list(dict.fromkeys([*unknown, *unknown_pins])),
     )

@@ -136,7 +136,7 @@ def _logged(given: GivenAnswer) -> LoggedRequest:
         values={name: read.row.values.get(name.partition(":")[2]) for name in served.features} if read else {},
         moments=read.row.moments if read else {},
         answer=LoggedAnswer(given.endpoint, VARIANT, given.step.value, asked_of(ask), items, scores, certain, last),
-        item_rows=ItemRows.read_by(ask, given.candidates, served.recommender, served.categories).pack(),
+        item_rows=ItemRows.read_by(ask, given.candidates, served.recommender, served.looks).pack(),
     )
 
 

@@ -27,9 +27,11 @@ FIGURES: Final = {
     "retailrocket": "benchmarks.models.retailrocket",
     "frappe": "benchmarks.models.frappe",
     "topk_speed": "benchmarks.models.top_k",
+    "train_speed": "benchmarks.models.train_speed",
+    "rerank": "benchmarks.models.reranking",
 }
 """Figure -> the module that measures it"""
-LIBRARIES: Final = ("torch", "lightning", "implicit", "lightgbm", "scikit-learn", "numpy", "scipy")
+LIBRARIES: Final = ("torch", "lightning", "implicit", "lightgbm", "scikit-learn", "pyversity", "numpy", "scipy")
 
 
 def main(names: list[str] | None = None) -> None:

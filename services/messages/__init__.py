@@ -18,10 +18,11 @@ from services.messages.recommend import (
     RecommendRequest,
     SimilarRequest,
 )
+from services.messages.rules import Fair, Pin, Ruled
 
 __all__ = [
     "CODES", "MAX_K", "SHAPES", "BatchAnswer", "BatchRequest", "CartRequest", "Code", "EventReason", "EventsAnswer",
-    "EventsRequest", "ExplainAnswer", "ExplainRequest", "Failure", "FailureAnswer", "FeatureReason", "Health",
-    "ModelAnswer", "ProfileAnswer", "ProfileRequest", "ProfileView", "RankAnswer", "RankRequest", "RankedItem",
-    "RecommendAnswer", "RecommendRequest", "RecommendedItem", "SimilarRequest", "SourceReason", "Step",
+    "EventsRequest", "ExplainAnswer", "ExplainRequest", "Failure", "FailureAnswer", "Fair", "FeatureReason", "Health",
+    "ModelAnswer", "Pin", "ProfileAnswer", "ProfileRequest", "ProfileView", "RankAnswer", "RankRequest", "RankedItem",
+    "RecommendAnswer", "RecommendRequest", "RecommendedItem", "Ruled", "SimilarRequest", "SourceReason", "Step",
 ]  # fmt: skip

@@ -7,8 +7,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from feature_repo.event import WHOLE, Id
-
 Text = Annotated[str, StringConstraints(max_length=1_000)]
 
 MAX_K = 100
@@ -38,22 +36,6 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Filtered(Request):
-    """What every request for recommendations may ask of the answer."""
-
-    k: Annotated[int, Field(ge=1, le=MAX_K, strict=True), WHOLE] = Field(default=10, description="how many items")
-    exclude: list[Id] = Field(default=[], max_length=MAX_EXCLUDE, description="items that must not be in the answer")
-    categories: list[Text] | None = Field(
-        default=None, min_length=1, max_length=MAX_CATEGORIES, description="only items of these categories"
-    )
-    novel_only: bool = Field(default=False, strict=True, description="only items that the user has not bought before")
-
-    @property
-    def allowed_categories(self) -> list[str] | None:
-        """The categories that the answer is limited to; None: all."""
-        return self.categories
-
-
 class ModelAnswer(BaseModel):
     """What every answer of the model tells about itself."""
 
@@ -73,4 +55,4 @@ class RecommendedItem(BaseModel):
     item_id: str
     name: str = Field(description="the id where the catalogue has none")
     score: float = Field(description="higher is better; comparable within one answer")
-    sources: list[str] = Field(description="the candidate sources that proposed the item")
+    sources: list[str] = Field(description="the candidate sources that proposed the item; `pinned` first if a rule did")

@@ -13,13 +13,13 @@ from services.messages.common import (
     MAX_ITEMS,
     MAX_REQUESTS,
     OPTIONAL_USER,
-    Filtered,
     ModelAnswer,
     RecommendedItem,
     Request,
     Text,
 )
 from services.messages.examples import ABOUT, EGGS, ITEM, MILK, USER, YOGURT
+from services.messages.filtered import Filtered
 
 _ASK: JsonDict = {"user_id": USER, "k": 3, "page": "cart", "items": [ITEM]}
 _ANSWER: JsonDict = {"items": [MILK, YOGURT, EGGS], **ABOUT, "unknown_items": []}
@@ -53,7 +53,9 @@ class RecommendAnswer(ModelAnswer):
     model_config = ConfigDict(json_schema_extra={"example": _ANSWER})
 
     items: list[RecommendedItem]
-    unknown_items: list[str] = Field(description="those of the request's items that the model does not know")
+    unknown_items: list[str] = Field(
+        description="those of the request's items, pinned ones among them, that the model does not know"
+    )
 
 
 class BatchRequest(Request):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import ibis
+import pyarrow as pa
 import pytest
 
+from feature_repo import schema as s
+from feature_repo.features.item_catalogue import FEATURE
 from feature_repo.store import Features
 from tests.feature_repo.conftest import FillLake, event
 
@@ -86,6 +90,29 @@ def test_item_popularity(known: Features) -> None:
     assert items.loc["d"].first_seen_at == (NOW - 100 * DAY).timestamp()
     assert items.loc["a", "name"] == "A"
     assert items.loc["nothing"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "in_stock"),
+    [
+        (None, None),
+        ({"colour": "red"}, None),
+        ({s.IN_STOCK: "1"}, 1.0),
+        ({s.IN_STOCK: "true"}, 1.0),
+        ({s.IN_STOCK: "17"}, 1.0),
+        ({s.IN_STOCK: "0"}, 0.0),
+        ({s.IN_STOCK: " False "}, 0.0),
+        ({s.IN_STOCK: "no"}, 0.0),
+    ],
+)
+def test_what_is_in_stock_is_read_from_the_attributes(
+    attributes: dict[str, str] | None, in_stock: float | None
+) -> None:
+    row = {s.ITEM_ID: "a", s.ATTRIBUTES: attributes and list(attributes.items()), s.TIMESTAMP: NOW - 9 * DAY}
+    con = ibis.duckdb.connect()
+    table = con.create_table("items", pa.Table.from_pylist([row], schema=s.ITEMS))
+    [told] = con.to_pyarrow(FEATURE.expression(table))[s.IN_STOCK].to_pylist()
+    assert told == in_stock
 
 
 def test_time_of_week_has_every_hour(known: Features) -> None:

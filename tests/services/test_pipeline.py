@@ -22,6 +22,7 @@ from services.messages import (
     BatchRequest,
     CartRequest,
     ExplainRequest,
+    Pin,
     ProfileAnswer,
     ProfileRequest,
     RankRequest,
@@ -289,3 +290,35 @@ async def test_a_profile_tells_each_views_moment(served: Served, shop: Shop) -> 
 async def test_without_a_model_there_is_no_answer(shop: Shop) -> None:
     with pytest.raises(NoModelError, match="kairos train"):
         await _pipeline(None, OnlineFeatures(shop.settings)).answer(RecommendRequest(user_id="u1"))
+
+
+async def test_rules_shape_the_answer_of_each_endpoint(pipeline: RecommendPipeline) -> None:
+    """Items go by category in turns: i7 is one of the fourth, and each category may have two of the eight places."""
+    plain = await pipeline.answer(RecommendRequest(user_id="u1", k=8))
+    nothing = {"diversity": 0.0, "pin": [], "fair": None, "per_category": None}
+    same = await pipeline.answer(RecommendRequest(user_id="u1", k=8, **nothing))
+    assert same.items == plain.items
+    rules: Any = {"per_category": 2, "pin": [{"item_id": "i7", "place": 3}, {"item_id": "ghost", "place": 1}]}
+    answers = [
+        await pipeline.answer(RecommendRequest(user_id="u1", k=8, **rules)),
+        await pipeline.similar(SimilarRequest(item_id="i5", user_id="u1", k=8, **rules)),
+        await pipeline.cart(CartRequest(items=["i5"], k=8, **rules)),
+    ]
+    for answer in answers:
+        categories = [int(item[1:]) % 4 for item in _ids(answer)]
+        assert sorted(categories) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert len(set(_ids(answer))) == 8
+        assert _ids(answer)[2] == "i7"
+        assert answer.items[2].sources[0] == "pinned"
+        assert answer.unknown_items == ["ghost"]
+        assert all(item.sources for item in answer.items)
+    excluded = await pipeline.answer(RecommendRequest(user_id="u1", k=8, exclude=["i7"], **rules))
+    assert "i7" not in _ids(excluded)
+
+
+async def test_a_ruled_answer_is_not_what_the_next_one_falls_back_on(pipeline: RecommendPipeline, shop: Shop) -> None:
+    plain = await pipeline.answer(RecommendRequest(user_id="u4", k=8))
+    await pipeline.answer(RecommendRequest(user_id="u4", k=8, pin=[Pin(item_id="i7", place=1)]))
+    with broken_store(shop.settings):
+        again = await pipeline.answer(RecommendRequest(user_id="u4", k=8))
+    assert (again.served_by, _ids(again)) == (Step.CACHED, _ids(plain))

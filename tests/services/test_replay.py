@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from feature_repo.clock import Clock
 from feature_repo.request_log import LoggedAnswer, LoggedRequest, RequestLog
-from feature_repo.schema import CATEGORY
+from feature_repo.schema import CATEGORY, IN_STOCK
 from flows.cli import app
 from flows.errors import NotLoggedError, ReplayError
 from flows.replay_answer import replay_answer
@@ -137,10 +137,42 @@ async def test_every_endpoint_is_logged_and_replays(home: Shop, served: Served) 
     assert record.moments["user_activity"] == NOW
     record = replayed(home, answers["/v1/cart"][0])
     asked = {"k": 6, "items": ["i6", "i10"], "exclude": ["i2"], "categories": None, "novel_only": False, "rest": True,
-             "only": None, "companions": True}  # fmt: skip
+             "only": None, "companions": True, "in_stock": True, "rules": None}  # fmt: skip
     assert answer_of(record).asked == asked
     record = replayed(home, answers["/v1/similar"][0])
     assert (record.user_id, record.values) == ("", {})
+
+
+RULED: dict[str, Any] = {
+    "diversity": 0.4,
+    "per_category": 2,
+    "pin": [{"item_id": "i7", "place": 2}, {"item_id": "no-such-item"}],
+    "fair": {"by": "category", "least": 0.5},
+}
+
+
+async def test_answers_under_rules_replay_on_every_rung(home: Shop, served: Served) -> None:
+    """Over a table that is gone, in which others are in stock and of other categories."""
+    table = refreshed(served.recommender.items, 3)
+    table.numbers[5:9, NUMBERS.index(IN_STOCK)] = 0.0
+    sold_out = set(served.recommender.vocabulary.items.decode(range(5, 9)))
+    now = replace(served, recommender=served.recommender.with_item_table(table))
+    async with service(home, now) as pipeline:
+        answers = [
+            await pipeline.answer(RecommendRequest(user_id="u1", k=8, **RULED)),
+            await pipeline.answer(RecommendRequest(user_id="u1", k=40)),
+            await pipeline.answer(RecommendRequest(user_id="nobody", k=8, **RULED)),
+            await pipeline.cart(CartRequest(items=["i6"], user_id="u2", k=8, **RULED)),
+        ]
+        with broken_store(home.settings):
+            answers += [
+                await pipeline.answer(RecommendRequest(user_id="u1", k=8, **RULED)),
+                await pipeline.answer(RecommendRequest(user_id="u8", k=8, **RULED)),
+            ]
+    assert [answer.served_by for answer in answers] == [Step.FULL] * 4 + [Step.CACHED, Step.POPULAR]
+    for answer in answers:
+        replayed(home, answer)
+        assert not sold_out & {item.item_id for item in answer.items}
 
 
 def _broken(*_: Any, **__: Any) -> None:
@@ -208,7 +240,7 @@ async def test_an_answer_over_an_item_table_that_is_gone_replays(home: Shop, ser
         RecommendRequest(user_id="nobody", k=10, categories=["games"]),
     ]
     lists: list[list[RecommendAnswer]] = []
-    for table in (None, *(refreshed(served.recommender.items, seed) for seed in (1, 2))):
+    for table in (None, *(refreshed(served.recommender.items, seed) for seed in (4, 3))):
         now = replace(served, recommender=served.recommender.with_item_table(table)) if table else served
         async with service(home, now) as pipeline:
             lists.append([await pipeline.answer(request) for request in requests])

@@ -102,6 +102,8 @@ def test_a_batch_is_taken(running: Running) -> None:
         ("/recommend", '{"user_id": "%s"}' % ("u" * 300), 400, "user_id"),
         ("/recommend", '{"user_id": "\\ud800"}', 400, "body"),
         ("/recommend", '{"user_id": "u", "colour": "red"}', 400, "colour"),
+        ("/recommend", '{"user_id": "u", "diversity": 2}', 400, "diversity"),
+        ("/recommend", '{"user_id": "u", "pin": [{"place": 1}]}', 400, "pin.0.item_id"),
         ("/recommend", '{"user_id": "u", "context": {"a": "%s"}}' % ("x" * 3_000_000), 413, "body"),
         ("/events", '{"user_id": ', 400, "body"),
         ("/events", "null", 400, "body"),
@@ -160,6 +162,14 @@ def test_probes_and_health(running: Running) -> None:
     assert health["online_store"] == "up"
     assert health["events_waiting"] == 0
     assert health["now"].startswith(f"{NOW:%Y-%m-%d}")
+
+
+def test_rules_are_kept_over_http(running: Running) -> None:
+    pin = [{"item_id": "i7", "place": 2}]
+    answer = _ask(running.client, "u6", per_category=1, pin=pin, diversity=0.5, fair={"by": "category", "least": 0.5})
+    assert _ids(answer)[1] == "i7"
+    assert sorted(int(item[1:]) % 4 for item in _ids(answer)) == [0, 1, 2, 3]  # no more than there are categories
+    assert answer["items"][1]["sources"][0] == "pinned"
 
 
 def test_metrics_count_the_ladder_and_the_stages(running: Running) -> None:
