@@ -10,15 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
 import pyarrow.parquet as pq
 
+from feature_repo.lake import Lake
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from flows.connectors import connector as connector_by_name
 from flows.errors import SplitError
 from flows.ingest import ingest
 from infra.settings import Settings
-from models.entrants import ENTRANTS, HYBRID, LENGTH, REPEATING, fitted
-from models.errors import EmptyTrainingDataError
+from models.attributes import ItemAttributes
+from models.entrants import ENTRANTS, HYBRID, LENGTH, REPEATING, WITH_ATTRIBUTES, fitted
+from models.errors import EmptyTrainingDataError, TableError
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
 from models.metrics import resampled_rows
@@ -61,7 +64,7 @@ def evaluate_log(
         connector: what reads the events.
         options: the connector's.
         split: `leave-one-out` or `temporal:DATE`.
-        model: a name of `models.entrants.ENTRANTS`, or `hybrid`: all of them and their weighted sum.
+        model: a name of `models.entrants`, or `hybrid`: all of them and their weighted sum.
         keep_seen: whether what a user had already counts, and may come again.
         say: told what is being done.
 
@@ -69,23 +72,35 @@ def evaluate_log(
         SplitError: there is no such split or model, or the data do not allow it.
         IngestError: as of an ingest.
         EmptyTrainingDataError: a side of the split is empty.
+        TableError: `model` reads the items' attributes, and they tell nothing apart.
     """
-    if model != HYBRID and model not in ENTRANTS:
-        raise SplitError(f"--model {model}: there is no such model; expected {HYBRID} or one of {', '.join(ENTRANTS)}")
+    known = (*ENTRANTS, *WITH_ATTRIBUTES)
+    if model != HYBRID and model not in known:
+        raise SplitError(f"--model {model}: there is no such model; expected {HYBRID} or one of {', '.join(known)}")
+    if model in WITH_ATTRIBUTES and options.get("items") is None:
+        raise SplitError(f"--model {model} reads what is said of the items: add --items FILE")
     if model in REPEATING and not keep_seen:
         raise SplitError(f"--model {model} knows nothing but what a user had already: add --keep-seen")
     divide = _splitter(split, keep_seen)
     hide: Hide = "nothing" if keep_seen else "seen"
     started = time.perf_counter()
-    events = _read(config, connector, options)
+    events, ids, table = _read(config, connector, options)
     test = divide(events)
-    validation, left_out = None, {}
+    validation, attributes = None, None
+    left_out: dict[str, str] = {}
+    if table is not None:
+        try:
+            attributes = ItemAttributes.of(table, ids)
+        except TableError as error:
+            if model in WITH_ATTRIBUTES:
+                raise
+            left_out |= dict.fromkeys(WITH_ATTRIBUTES, str(error))
     if model == HYBRID:
         try:
             validation = _validation(test, split, keep_seen)
         except EmptyTrainingDataError as error:
-            left_out = {HYBRID: f"there is nothing to fit its weights on: {error}"}
-    found = fitted(model, test.learned, validation, hide=hide, say=say)
+            left_out[HYBRID] = f"there is nothing to fit its weights on: {error}"
+    found = fitted(model, test.learned, validation, hide=hide, attributes=attributes, say=say)
     catalogue = Catalogue.of(test.learned)
     rows = resampled_rows(len(test), RESAMPLES, config.seed)
     models = {}
@@ -131,10 +146,14 @@ def _validation(test: Holdout, split: str, keep_seen: bool) -> Holdout:
     return at_moment(learned, moment - span, novel=not keep_seen)
 
 
-def _read(config: Settings, connector: str, options: dict[str, Any]) -> Interactions:
+def _read(config: Settings, connector: str, options: dict[str, Any]) -> tuple[Interactions, IdMap, pd.DataFrame | None]:
+    """The events, the id map of their items, and the table of the items where there is one."""
     with tempfile.TemporaryDirectory(prefix="kairos-evaluate-") as folder:
         scratch = config.model_copy(update={"home": Path(folder)})
         ingest(connector_by_name(connector, **options), scratch, now=datetime.now(UTC))
         columns = [USER_ID, ITEM_ID, EVENT_TYPE, TIMESTAMP]
         frame = frame_of(pq.read_table(scratch.lake / "events", columns=columns), float("inf"))
-    return interactions_of(frame, Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), {}))
+        items = Lake(scratch.lake).items
+        table = pq.read_table(items).to_pandas() if items.exists() else None
+    ids = IdMap(sorted(frame[ITEM_ID].unique()))
+    return interactions_of(frame, Vocabulary(ids, {})), ids, table

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from models import blend
+from models.attributes import ItemAttributes
 from models.errors import TooLargeError
 from models.interactions import Interactions
 from models.places import Hide, Scorer
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
+from models.sources.content import Content
 from models.sources.encoder import SequenceConfig
 from models.sources.graph_filter import GraphFilter
 from models.sources.light_gcn import LightGcn
@@ -44,6 +46,8 @@ ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     MultVae.name: MultVae,
     LightGcn.name: LightGcn,
 }
+WITH_ATTRIBUTES: Final = (Content.name,)
+"""Those that take part where there are attributes of the items, too."""
 REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
 COSTLY: Final = (MultVae.name, LightGcn.name)
@@ -59,30 +63,38 @@ class Fitted:
     """Name -> why it could not take part"""
 
 
+def entrants(attributes: ItemAttributes | None = None) -> Mapping[str, Callable[[], Source]]:
+    """All that can take part, with what is known of the items."""
+    return ENTRANTS if attributes is None else {**ENTRANTS, Content.name: lambda: Content(attributes)}
+
+
 def fitted(
     wanted: str,
     learned: Interactions,
     validation: Holdout | None,
     *,
     hide: Hide,
+    attributes: ItemAttributes | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
     """Fits one model, or all of them and their hybrid.
 
     Args:
-        wanted: a name of `ENTRANTS`, or `HYBRID`.
+        wanted: a name of `entrants`, or `HYBRID`.
         learned: what the models are fitted on in the end.
         validation: what the hybrid's weights are fitted on, by models that know nothing later; None: no hybrid.
         hide: what may not come again.
+        attributes: of the items, for the sources that read them.
         say: told what is being done.
     """
     out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
-    names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
+    makers = entrants(attributes)
+    chosen = [name for name in makers if name not in out] if wanted == HYBRID else [wanted]
     left_out: dict[str, str] = {}
-    sources = _fit_all(names, learned, left_out, say)
+    sources = _fit_all({name: makers[name] for name in chosen}, learned, left_out, say)
     scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
     if validation is not None:
-        early = _fit_all(list(sources), validation.learned, left_out, say)
+        early = _fit_all({name: makers[name] for name in sources}, validation.learned, left_out, say)
         say("weights")
         weights = blend.learned(early, validation, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
@@ -90,16 +102,19 @@ def fitted(
 
 
 def _fit_all(
-    names: list[str], events: Interactions, left_out: dict[str, str], say: Callable[[str], None]
+    makers: Mapping[str, Callable[[], Source]],
+    events: Interactions,
+    left_out: dict[str, str],
+    say: Callable[[str], None],
 ) -> dict[str, Source]:
     now = float(events.time.max()) + 1.0
     sources = {}
-    for name in names:
+    for name, make in makers.items():
         say(name)
         try:
-            sources[name] = ENTRANTS[name]().fit(events, now)
+            sources[name] = make().fit(events, now)
         except TooLargeError as error:
-            if len(names) == 1:
+            if len(makers) == 1:
                 raise
             left_out[name] = str(error)
     return sources
