@@ -200,7 +200,7 @@ def evaluate(
 @app.command()
 def benchmark(
     names: Annotated[
-        list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket, topk_speed; unset: all")
+        list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket, cold, topk_speed; unset: all")
     ] = None,
 ) -> None:
     """What the models reach on public data, beside what papers say. The sets lie where KAIROS_DATASETS says."""

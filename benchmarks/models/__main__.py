@@ -25,6 +25,7 @@ FIGURES: Final = {
     "ml1m": "benchmarks.models.movielens",
     "gowalla": "benchmarks.models.gowalla",
     "retailrocket": "benchmarks.models.retailrocket",
+    "cold": "benchmarks.models.cold",
     "topk_speed": "benchmarks.models.top_k",
 }
 """Figure -> the module that measures it"""
