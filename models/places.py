@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -118,7 +118,8 @@ def in_parts(holdout: Holdout, length: int) -> Iterator[tuple[int, Holdout, Stat
     """A few users at a time: the first one's place, their questions, and their states."""
     for start in range(0, len(holdout), _TOGETHER):
         part = holdout.part(np.arange(start, min(start + _TOGETHER, len(holdout))))
-        yield start, part, states_of(part.asked, part.users, part.now, length)
+        batch = states_of(part.asked, part.users, part.now, length)
+        yield start, part, batch if part.profile is None else replace(batch, profile=part.profile)
 
 
 def hidden(batch: StateBatch, hide: Hide) -> tuple[Ints, Ints]:
