@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
@@ -118,8 +118,7 @@ def in_parts(holdout: Holdout, length: int) -> Iterator[tuple[int, Holdout, Stat
     """A few users at a time: the first one's place, their questions, and their states."""
     for start in range(0, len(holdout), _TOGETHER):
         part = holdout.part(np.arange(start, min(start + _TOGETHER, len(holdout))))
-        batch = states_of(part.asked, part.users, part.now, length)
-        yield start, part, batch if part.profile is None else replace(batch, profile=part.profile)
+        yield start, part, states_of(part.asked, part.users, part.now, length)
 
 
 def hidden(batch: StateBatch, hide: Hide) -> tuple[Ints, Ints]:

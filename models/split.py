@@ -29,8 +29,6 @@ class Holdout:
     """[R] ascending positions in `users`"""
     truth_item: Ints
     """[R]"""
-    profile: Ints | None = None
-    """[U, len(PROFILE_COLUMNS)] what is known of the users beside their events, 0 where unknown; None: nothing"""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -39,14 +37,8 @@ class Holdout:
         """The questions of some users, at ascending positions."""
         kept = np.isin(self.truth_row, rows)
         row = np.searchsorted(rows, self.truth_row[kept]).astype(np.int32)
-        profile = None if self.profile is None else self.profile[rows]
         return replace(
-            self,
-            users=self.users[rows],
-            now=self.now[rows],
-            truth_row=row,
-            truth_item=self.truth_item[kept],
-            profile=profile,
+            self, users=self.users[rows], now=self.now[rows], truth_row=row, truth_item=self.truth_item[kept]
         )
 
 

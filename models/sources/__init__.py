@@ -20,7 +20,6 @@ _CLASSES: Final = {
     "mult_vae": "MultVae",
     "light_gcn": "LightGcn",
     "content": "Content",
-    "profile": "Profile",
 }
 SOURCES: Final = tuple(_CLASSES)
 """Every kind there is; a bundle says which of them it has."""

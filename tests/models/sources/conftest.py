@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,7 +17,6 @@ from models.sources.als import Als
 from models.sources.base import Source
 from models.sources.content import Content
 from models.sources.neighbours import Neighbours
-from models.sources.profile import Profile, UserProfiles
 from models.sources.sequence import Sequence
 from models.state import UserState
 from models.training import TrainingConfig
@@ -29,13 +27,6 @@ def vocabulary_of(events: pd.DataFrame) -> Vocabulary:
     return Vocabulary(
         IdMap(sorted(events[ITEM_ID].unique())), {name: IdMap(()) for name in (*ITEM_CATEGORICALS, *PROFILE_COLUMNS)}
     )
-
-
-def profiles_of(users: tuple[str, ...]) -> UserProfiles:
-    """Two age groups in turns; of every third user nothing is known."""
-    codes = np.zeros((len(users) + 1, len(PROFILE_COLUMNS)), dtype=np.int32)
-    codes[1:, 0] = np.arange(len(users)) % 3
-    return UserProfiles(IdMap(users), codes)
 
 
 @pytest.fixture
@@ -59,7 +50,6 @@ def make_source(  # type: ignore[no-untyped-def]
         Als.name: lambda: Als(small_config.als),
         Sequence.name: lambda: Sequence(small_config.sequence),
         Content.name: lambda: Content(ItemAttributes.of(world.items, known[0].items)),
-        Profile.name: lambda: Profile(profiles_of(known[1].users)),
     }
     return configured.get(request.param, source_class(request.param))
 
