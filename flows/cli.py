@@ -199,7 +199,10 @@ app.command()(cli_tune.tune)
 @app.command()
 def benchmark(
     names: Annotated[
-        list[str] | None, typer.Argument(help="beauty, ml1m, gowalla, retailrocket, topk_speed, rerank; unset: all")
+        list[str] | None,
+        typer.Argument(
+            help="beauty, ml1m, gowalla, retailrocket, frappe, cold, topk_speed, train_speed, rerank; unset: all"
+        ),
     ] = None,
 ) -> None:
     """What the models reach on public data, beside what papers say. The sets lie where KAIROS_DATASETS says."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from flows.evaluate_ratings import evaluate_ratings
-from flows.log_events import check_model, moment_of, read_events, splitter, validation_of
+from flows.log_events import LogEvents, check_model, moment_of, read_events, splitter, validation_of
 from flows.tuned import tuned_choices
 from infra.settings import Settings
-from models.entrants import HYBRID, LENGTH, fitted
-from models.errors import EmptyTrainingDataError
+from models.attributes import ItemAttributes
+from models.entrants import HYBRID, LENGTH, WITH_ATTRIBUTES, fitted
+from models.errors import EmptyTrainingDataError, TableError
 from models.metrics import resampled_rows
 from models.places import Hide, places_of
 from models.segments import Segments
@@ -61,7 +62,7 @@ def evaluate_log(
         connector: what reads the events.
         options: the connector's.
         split: `leave-one-out` or `temporal:DATE`.
-        model: a name of `models.entrants.ENTRANTS`, or `hybrid`: all of them and their weighted sum.
+        model: a name of `models.entrants`, or `hybrid`: all of them and their weighted sum.
         keep_seen: whether what a user had already counts, and may come again.
         tuned: a report of `kairos tune` with the choices to make, for the models that it has.
         say: told what is being done.
@@ -72,8 +73,9 @@ def evaluate_log(
         EmptyTrainingDataError: a side of the split is empty.
         TunedReportError: the report cannot be used here.
         ConfigError: it makes choices that a model does not have.
+        TableError: `model` reads the items' attributes, and they tell nothing apart.
     """
-    check_model(model, HYBRID, keep_seen)
+    check_model(model, HYBRID, keep_seen, has_items=options.get("items") is not None)
     divide = splitter(split, keep_seen)
     choices = tuned_choices(tuned, split, keep_seen) if tuned else {}
     hide: Hide = "nothing" if keep_seen else "seen"
@@ -81,13 +83,15 @@ def evaluate_log(
     read = read_events(config, connector, options)
     events = read.events
     test = divide(events)
-    validation, left_out = None, {}
+    validation = None
+    left_out: dict[str, str] = {}
+    attributes = _attributes(read, model, left_out)
     if model == HYBRID:
         try:
             validation = validation_of(test, split, keep_seen)
         except EmptyTrainingDataError as error:
-            left_out = {HYBRID: f"there is nothing to fit its weights on: {error}"}
-    found = fitted(model, test.learned, validation, hide=hide, tuned=choices, say=say)
+            left_out[HYBRID] = f"there is nothing to fit its weights on: {error}"
+    found = fitted(model, test.learned, validation, hide=hide, tuned=choices, attributes=attributes, say=say)
     catalogue = Catalogue.of(test.learned)
     rows = resampled_rows(len(test), RESAMPLES, config.seed)
     segments = Segments.of(test, catalogue)
@@ -122,3 +126,16 @@ def evaluate_log(
     }
     against = {name: asdict(each) for name, each in against_best(by_user, rows).items()}
     return LogEvaluation(models, {**found.left_out, **left_out}, against, by_segment, segments.cuts, ratings, about)
+
+
+def _attributes(read: LogEvents, model: str, left_out: dict[str, str]) -> ItemAttributes | None:
+    """What the table of the items says; where it tells nothing apart, the models that read it are left out."""
+    if read.items is None:
+        return None
+    try:
+        return ItemAttributes.of(read.items, read.ids)
+    except TableError as error:
+        if model in WITH_ATTRIBUTES:
+            raise
+        left_out |= dict.fromkeys(WITH_ATTRIBUTES, str(error))
+        return None

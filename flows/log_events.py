@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
 import pyarrow.parquet as pq
 
+from feature_repo.lake import Lake
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 from flows.connectors import connector as connector_by_name
 from flows.errors import SplitError
 from flows.ingest import ingest
 from infra.settings import Settings
-from models.entrants import ENTRANTS, REPEATING
+from models.entrants import ENTRANTS, REPEATING, WITH_ATTRIBUTES
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of
 from models.ratings import Ratings, ratings_of
@@ -34,6 +36,10 @@ class LogEvents:
     events: Interactions
     ratings: Ratings | None
     """None: nothing was rated with a value"""
+    ids: IdMap
+    """Of the items"""
+    items: pd.DataFrame | None
+    """What is said of them, where there is a table"""
 
 
 def read_events(config: Settings, connector: str, options: dict[str, Any]) -> LogEvents:
@@ -46,20 +52,29 @@ def read_events(config: Settings, connector: str, options: dict[str, Any]) -> Lo
         scratch = config.model_copy(update={"home": Path(folder)})
         ingest(connector_by_name(connector, **options), scratch, now=datetime.now(UTC))
         table = pq.read_table(scratch.lake / "events", columns=[USER_ID, ITEM_ID, EVENT_TYPE, TIMESTAMP, VALUE])
+        kept = Lake(scratch.lake).items
+        items = pq.read_table(kept).to_pandas() if kept.exists() else None
     frame = frame_of(table, float("inf"))
-    events = interactions_of(frame, Vocabulary(IdMap(sorted(frame[ITEM_ID].unique())), {}))
-    return LogEvents(events, ratings_of(table))
+    ids = IdMap(sorted(frame[ITEM_ID].unique()))
+    return LogEvents(interactions_of(frame, Vocabulary(ids, {})), ratings_of(table), ids, items)
 
 
-def check_model(model: str, all_of_them: str, keep_seen: bool) -> None:
+def check_model(model: str, all_of_them: str, keep_seen: bool, *, has_items: bool | None = None) -> None:
     """Whether there is such a model, and something for it to say.
+
+    Args:
+        has_items: whether there is a table of the items; None: models that read one cannot take part.
 
     Raises:
         SplitError: there is not.
     """
-    if model != all_of_them and model not in ENTRANTS:
-        expected = f"expected {all_of_them} or one of {', '.join(ENTRANTS)}"
-        raise SplitError(f"--model {model}: there is no such model; {expected}")
+    known = ENTRANTS if has_items is None else (*ENTRANTS, *WITH_ATTRIBUTES)
+    if model != all_of_them and model not in known:
+        raise SplitError(
+            f"--model {model}: there is no such model; expected {all_of_them} or one of {', '.join(known)}"
+        )
+    if model in WITH_ATTRIBUTES and not has_items:
+        raise SplitError(f"--model {model} reads what is said of the items: add --items FILE")
     if model in REPEATING and not keep_seen:
         raise SplitError(f"--model {model} knows nothing but what a user had already: add --keep-seen")
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from models import blend
+from models.attributes import ItemAttributes
 from models.errors import ConfigError, TooLargeError
 from models.interactions import Interactions
 from models.places import Hide, Scorer
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
 from models.sources.bpr import Bpr
+from models.sources.content import Content
 from models.sources.encoder import SequenceConfig
 from models.sources.graph_filter import GraphFilter
 from models.sources.light_gcn import LightGcn
@@ -48,6 +51,8 @@ ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     MultVae.name: MultVae,
     LightGcn.name: LightGcn,
 }
+WITH_ATTRIBUTES: Final = (Content.name,)
+"""Those that take part where there are attributes of the items, too."""
 REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
 COSTLY: Final = (Bpr.name, GRU, MultVae.name, LightGcn.name)
@@ -88,6 +93,16 @@ class Fitted:
     """Name -> why it could not take part"""
 
 
+def entrants(
+    attributes: ItemAttributes | None = None, tuned: Mapping[str, Choices] = {}
+) -> Mapping[str, Callable[[], Source]]:
+    """All that can take part, with what is known of the items and the choices of a tuning."""
+    makers: dict[str, Callable[[], Source]] = {name: partial(entrant, name, tuned.get(name, {})) for name in ENTRANTS}
+    if attributes is not None:
+        makers[Content.name] = lambda: Content(attributes)
+    return makers
+
+
 def fitted(
     wanted: str,
     learned: Interactions,
@@ -95,25 +110,28 @@ def fitted(
     *,
     hide: Hide,
     tuned: Mapping[str, Choices] = {},
+    attributes: ItemAttributes | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
     """Fits one model, or all of them and their hybrid.
 
     Args:
-        wanted: a name of `ENTRANTS`, or `HYBRID`.
+        wanted: a name of `entrants`, or `HYBRID`.
         learned: what the models are fitted on in the end.
         validation: what the hybrid's weights are fitted on, by models that know nothing later; None: no hybrid.
         hide: what may not come again.
         tuned: name -> choices, of those that are not to be as in `ENTRANTS`.
+        attributes: of the items, for the sources that read them.
         say: told what is being done.
     """
     out = COSTLY if hide != "seen" else (*COSTLY, *REPEATING)
-    names = [name for name in ENTRANTS if name not in out] if wanted == HYBRID else [wanted]
+    makers = entrants(attributes, tuned)
+    chosen = [name for name in makers if name not in out] if wanted == HYBRID else [wanted]
     left_out: dict[str, str] = {}
-    sources = _fit_all(names, learned, tuned, left_out, say)
+    sources = _fit_all({name: makers[name] for name in chosen}, learned, left_out, say)
     scorers: dict[str, Scorer] = {name: source.scores for name, source in sources.items()}
     if validation is not None:
-        early = _fit_all(list(sources), validation.learned, tuned, left_out, say)
+        early = _fit_all({name: makers[name] for name in sources}, validation.learned, left_out, say)
         say("weights")
         weights = blend.learned(early, validation, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
@@ -121,19 +139,18 @@ def fitted(
 
 
 def _fit_all(
-    names: list[str],
+    makers: Mapping[str, Callable[[], Source]],
     events: Interactions,
-    tuned: Mapping[str, Choices],
     left_out: dict[str, str],
     say: Callable[[str], None],
 ) -> dict[str, Source]:
     sources = {}
-    for name in names:
+    for name, make in makers.items():
         say(name)
         try:
-            sources[name] = fit(entrant(name, tuned.get(name, {})), events)
+            sources[name] = fit(make(), events)
         except TooLargeError as error:
-            if len(names) == 1:
+            if len(makers) == 1:
                 raise
             left_out[name] = str(error)
     return sources

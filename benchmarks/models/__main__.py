@@ -26,6 +26,7 @@ FIGURES: Final = {
     "gowalla": "benchmarks.models.gowalla",
     "retailrocket": "benchmarks.models.retailrocket",
     "frappe": "benchmarks.models.frappe",
+    "cold": "benchmarks.models.cold",
     "topk_speed": "benchmarks.models.top_k",
     "train_speed": "benchmarks.models.train_speed",
     "rerank": "benchmarks.models.reranking",

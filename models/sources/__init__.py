@@ -20,6 +20,7 @@ _CLASSES: Final = {
     "graph_filter": "GraphFilter",
     "mult_vae": "MultVae",
     "light_gcn": "LightGcn",
+    "content": "Content",
 }
 SOURCES: Final = tuple(_CLASSES)
 """Every kind there is; a bundle says which of them it has."""

@@ -15,6 +15,7 @@ from flows.errors import SplitError
 from flows.evaluate_log import evaluate_log
 from flows.leaderboard_page import write_page
 from infra.settings import Settings
+from models.errors import TableError
 
 USERS, ITEMS, GROUPS = 60, 40, 4
 
@@ -112,11 +113,39 @@ def test_the_hybrid_stands_beside_its_sources(file: Path, config: Settings) -> N
         ("temporal:soon", "hybrid", "'soon' is no date"),
         ("leave-one-out", "magic", "expected hybrid or one of"),
         ("leave-one-out", "own", "add --keep-seen"),
+        ("leave-one-out", "content", "add --items"),
     ],
 )
 def test_a_wrong_question_is_told_before_anything_is_read(split: str, model: str, wrong: str, config: Settings) -> None:
     with pytest.raises(SplitError, match=wrong):
         evaluate_log(config, "csv", {"path": "missing.csv"}, split, model=model)
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table that says of each item which group it is of."""
+    path = tmp_path_factory.mktemp("items") / "items.csv"
+    rows = [{"item_id": f"i{item}", "category": f"c{item % GROUPS}", "brand": "one"} for item in range(ITEMS)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_a_table_of_items_is_read_by_the_content_source(file: Path, items: Path, config: Settings) -> None:
+    options = {"path": str(file), "items": str(items)}
+    found = evaluate_log(config, "csv", options, "leave-one-out", model="content").models["content"]
+    # The answer is one of three items of the group that the user has not had.
+    assert found["hr@10"]["value"] == 1.0
+    assert found["ndcg@10"]["value"] > 0.5
+
+
+def test_a_table_of_items_that_tells_nothing_apart_is_told(file: Path, tmp_path: Path, config: Settings) -> None:
+    table = tmp_path / "items.csv"
+    pd.DataFrame([{"item_id": f"i{item}", "brand": "one"} for item in range(ITEMS)]).to_csv(table, index=False)
+    options = {"path": str(file), "items": str(table)}
+    with pytest.raises(TableError, match="tells the 40 items with attributes apart"):
+        evaluate_log(config, "csv", options, "leave-one-out", model="content")
+    found = evaluate_log(config, "csv", options, "leave-one-out", model="popularity")
+    assert "apart" in found.left_out["content"]
 
 
 def test_without_anything_to_fit_its_weights_on_the_hybrid_takes_no_part(tmp_path: Path, config: Settings) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.schema import ITEM_ID, PROFILE_COLUMNS
+from models.attributes import ItemAttributes
 from models.batch import StateBatch, encode
 from models.entrants import GRU
 from models.ids import IdMap
@@ -16,6 +17,7 @@ from models.interactions import Interactions, frame_of, interactions_of
 from models.sources import SOURCES, source_class
 from models.sources.als import Als
 from models.sources.base import Source
+from models.sources.content import Content
 from models.sources.neighbours import Neighbours
 from models.sources.sequence import Sequence
 from models.state import UserState
@@ -41,13 +43,16 @@ def batch(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(params=(*SOURCES, GRU))
-def make_source(request: pytest.FixtureRequest, small_config: TrainingConfig) -> Callable[[], Source]:
+def make_source(  # type: ignore[no-untyped-def]
+    request: pytest.FixtureRequest, small_config: TrainingConfig, world, known
+) -> Callable[[], Source]:
     """Makes a fresh source of each kind."""
     configured: dict[str, Callable[[], Source]] = {
         Neighbours.name: lambda: Neighbours(small_config.neighbours),
         Als.name: lambda: Als(small_config.als),
         Sequence.name: lambda: Sequence(small_config.sequence),
         GRU: lambda: Sequence(replace(small_config.sequence, network="gru")),
+        Content.name: lambda: Content(ItemAttributes.of(world.items, known[0].items)),
     }
     return configured.get(request.param) or source_class(request.param)
 
