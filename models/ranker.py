@@ -278,9 +278,9 @@ class Ranker(nn.Module):
             return self._by_network(given, "classic" if mode == "hybrid" else mode)
         if self.trees_weight == 1.0:
             return self._by_trees(given)
-        inside, share = given.item > 0, np.float32(self.trees_weight)
-        network = standing(self._by_network(given, "classic"), inside)
-        return (np.float32(1.0) - share) * network + share * standing(self._by_trees(given), inside)
+        # Both are log-odds, and each list's are its own: what is asked beside it changes no bit of them.
+        share = np.float32(self.trees_weight)
+        return (np.float32(1.0) - share) * self._by_network(given, "classic") + share * self._by_trees(given)
 
     def _by_trees(self, given: RankerInput) -> npt.NDArray[np.float32]:
         if self.trees is None:
@@ -326,11 +326,3 @@ class Ranker(nn.Module):
         closeness = closeness.masked_fill((given.session == 0)[:, None, :], -1e4)
         attended = closeness.softmax(-1) @ events
         return [attended * item, closeness.amax(-1, keepdim=True).clamp_min(-10.0)]
-
-
-def standing(scores: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """[B, C] each list's scores as distances from its mean in standard deviations; `inside` [B, C] tells padding."""
-    count = np.maximum(inside.sum(axis=1, keepdims=True), 1)
-    centred = np.where(inside, scores - (scores * inside).sum(axis=1, keepdims=True) / count, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    return np.asarray(centred / np.maximum(spread, 1e-6), dtype=np.float32)

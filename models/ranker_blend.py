@@ -13,7 +13,7 @@ import torch
 from models.batch import Ints
 from models.boosted import Boosted, BoostedConfig, RankedRows, Table, rows_of
 from models.items import ItemTable
-from models.ranker import Ranker, ranker_input, standing
+from models.ranker import Ranker, ranker_input
 from models.ranker_training import Lists, ndcg_at_10
 
 WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -26,7 +26,7 @@ class _Judged:
     """Held-out lists of one cut with what the network and the trees make of them."""
 
     network: Table
-    """[L, C] each list's scores on one scale"""
+    """[L, C] log-odds"""
     trees: Table
     """[L, C] likewise"""
     positive: npt.NDArray[np.bool_]
@@ -87,12 +87,11 @@ def _judge(
     ranker: Ranker, trees: Boosted, part: Lists, rows: npt.NDArray[np.intp], target: int, table: ItemTable
 ) -> _Judged:
     given = ranker_input(part.batch.session_of(rows), part.items[rows], part.features[rows], table)
-    inside = given.item > 0
     return _Judged(
-        standing(ranker.score(given, "classic"), inside),
-        standing(trees.score(given.features, given.codes), inside),
+        ranker.score(given, "classic"),
+        trees.score(given.features, given.codes),
         part.labels[rows][:, :, target],
-        inside,
+        given.item > 0,
         part.novel[rows],
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ranker import RankerConfig, standing
+from models.ranker import RankerConfig
 from models.ranker_training import lambda_loss, listwise, ndcg_at_10
 from models.training import TrainingConfig
 
@@ -86,9 +86,3 @@ def test_the_trees_have_a_say_by_their_weight(trained, world) -> None:
         assert answers(0.5) not in (alone("classic"), alone("trees"))
     finally:
         ranker.trees_weight = learned
-
-
-def test_a_list_stands_on_one_scale() -> None:
-    scores = np.array([[1.0, 3.0, 99.0], [5.0, 5.0, 5.0]], dtype=np.float32)
-    inside = np.array([[True, True, False], [True, True, True]])
-    assert standing(scores, inside).tolist() == [[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]

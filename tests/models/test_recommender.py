@@ -83,7 +83,7 @@ def test_newer_item_table_is_used(trained: Recommender, world) -> None:
     items = ItemTable.pack(world.items.assign(purchases_30d=np.arange(60.0) ** 2), trained.vocabulary)
     newer = trained.with_item_table(items)
     states = world.states(world.end)
-    assert newer.recommend(states, 10) != trained.recommend(states, 10)
+    assert newer.recommend(states, 10, mode="classic") != trained.recommend(states, 10, mode="classic")
     assert trained.item_names["i3"] == "Item 3"
 
 
