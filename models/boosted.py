@@ -7,14 +7,19 @@ over all items, and better over new ones. The items' categoricals stand beside t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 
 from models.batch import Ints
+
+if (
+    TYPE_CHECKING
+):  # loaded where trees are fitted or asked: the service does neither with a model that they do not order
+    import lightgbm
 
 Table = npt.NDArray[np.float32]
 
@@ -36,6 +41,9 @@ class BoostedConfig:
     row_share: float = 0.7
     """Of the candidates, likewise."""
     l2: float = 5.0
+    least_gain: float = 0.03
+    """They have a say in the served order only if that is so much better, relatively, for users held out: asking them
+    takes about as long as all else that a request does."""
     threads: int = 0
     """0: all cores"""
     seed: int = 7
@@ -56,24 +64,36 @@ class RankedRows:
 class Boosted:
     """Trees; the score is the log-odds that the candidate is taken, had the lists of the training been its world."""
 
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        self._booster = booster
+    def __init__(self, text: str) -> None:
+        """
+        Args:
+            text: the trees as LightGBM writes them.
+        """
+        self._text = text
 
     @classmethod
     def fit(cls, training: RankedRows, validation: RankedRows, config: BoostedConfig = BoostedConfig()) -> Self:
         """Fits, with as many trees as are best on the validation."""
+        import lightgbm
+
         learned = lightgbm.Dataset(training.features, training.labels, group=training.sizes)
         judged = lightgbm.Dataset(validation.features, validation.labels, group=validation.sizes, reference=learned)
         booster = lightgbm.train(
             _parameters(config), learned, config.trees, valid_sets=[judged],
             callbacks=[lightgbm.early_stopping(config.patience, verbose=False)],
         )  # fmt: skip
-        return cls(booster)
+        return cls(booster.model_to_string())  # of the best iteration
+
+    @cached_property
+    def _booster(self) -> lightgbm.Booster:
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self._text)
 
     @property
     def trees(self) -> int:
         """How many there are."""
-        return int(self._booster.best_iteration) if self._booster.best_iteration > 0 else self._booster.num_trees()
+        return int(self._booster.num_trees())
 
     def score(self, features: npt.NDArray[np.floating], codes: Ints) -> Table:
         """[B, C] of candidates with features [B, C, F] and the items' codes [B, C, K]."""
@@ -84,12 +104,12 @@ class Boosted:
 
     def save(self, file: Path) -> None:
         """Writes the trees as text."""
-        file.write_text(self._booster.model_to_string(num_iteration=self.trees), encoding="utf-8")
+        file.write_text(self._text, encoding="utf-8")
 
     @classmethod
     def load(cls, file: Path) -> Self:
         """Reads what `save` wrote."""
-        return cls(lightgbm.Booster(model_str=file.read_text(encoding="utf-8")))
+        return cls(file.read_text(encoding="utf-8"))
 
 
 def rows_of(features: npt.NDArray[np.floating], codes: Ints) -> Table:

@@ -40,7 +40,7 @@ class _Judged:
 def add_trees(
     ranker: Ranker, lists: Sequence[Lists], held: Ints, table: ItemTable, config: BoostedConfig
 ) -> dict[str, float]:
-    """Fits trees on the lists and gives them to the ranker, with the weight that is best for users held out.
+    """Fits trees on the lists and gives them to the ranker, with the weight that users held out make worth it.
 
     Args:
         ranker: fitted on the same lists.
@@ -50,7 +50,8 @@ def add_trees(
         config: of the trees.
 
     Returns:
-        Figures: the number of trees, their weight. Without lists of held users, or without others: nothing is done.
+        Figures: the number of trees, what their best weight gains relatively, the weight they have. Without
+        lists of held users, or without others: nothing is done.
     """
     target = ranker.heads.index(ranker.target)
     is_held = [np.isin(part.user, held) for part in lists]
@@ -64,8 +65,11 @@ def add_trees(
         for part, kept in zip(lists, is_held, strict=True)
         for rows in _chunks(np.flatnonzero(kept))
     ]
-    ranker.trees, ranker.trees_weight = trees, max(WEIGHTS, key=lambda weight: _quality(judged, weight))
-    return {"trees": float(trees.trees), "trees_weight": ranker.trees_weight}
+    quality = {weight: _quality(judged, weight) for weight in WEIGHTS}
+    best = max(WEIGHTS, key=quality.__getitem__)
+    gain = quality[best] / max(quality[0.0], 1e-9) - 1.0
+    ranker.trees, ranker.trees_weight = trees, best if gain >= config.least_gain else 0.0
+    return {"trees": float(trees.trees), "trees_gain": gain, "trees_weight": ranker.trees_weight}
 
 
 def _rows(lists: Sequence[Lists], kept: Sequence[npt.NDArray[np.bool_]], target: int, table: ItemTable) -> RankedRows:

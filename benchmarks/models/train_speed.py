@@ -25,8 +25,8 @@ from models.split import Holdout, leave_last_out
 
 K: Final = 10
 LENGTH: Final = 50
-EPOCHS: Final = 10
-LIMIT_S: Final = 600.0
+EPOCHS: Final = 5
+LIMIT_S: Final = 300.0
 """The longest that a peer trains."""
 FASTER: Final = 2.0
 ENCODER: Final = SequenceConfig(
