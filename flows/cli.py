@@ -166,9 +166,9 @@ def evaluate(
 ) -> None:
     """Rank for every user of the newest holdout and show the leaderboard; or compare models on a file of events."""
     if events is None:
-        if tuned or report or keep_seen or (split, model) != ("leave-one-out", "hybrid"):
+        if items or tuned or report or keep_seen or (split, model) != ("leave-one-out", "hybrid"):
             raise typer.BadParameter(
-                "--split, --model, --keep-seen, --tuned and --report compare models on a file: add --events"
+                "--items, --split, --model, --keep-seen, --tuned and --report compare models on a file: add --events"
             )
         from flows.evaluate import evaluate_flow
         from flows.present import show_leaderboard

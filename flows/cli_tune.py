@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_options import Behaviours, Columns, Encoding, Items, file_options, file_source
+from flows.cli_options import Behaviours, Columns, Encoding, file_options, file_source
 from infra.settings import settings
 
 # The command imports what it runs: the frameworks take seconds to load, and --help should not.
@@ -16,7 +16,6 @@ from infra.settings import settings
 def tune(
     events: Annotated[Path, typer.Option("--events", help="The events, CSV or Parquet")],
     report: Annotated[Path, typer.Option(help="Where the choices are written, .json, for kairos evaluate --tuned")],
-    items: Items = None,
     split: Annotated[str, typer.Option(help="leave-one-out or temporal:DATE")] = "leave-one-out",
     model: Annotated[str, typer.Option(help="A model's name, or all")] = "all",
     trials: Annotated[int | None, typer.Option(min=1, help="Configurations tried for each model; unset: 20")] = None,
@@ -47,7 +46,7 @@ def tune(
     budget = BudgetConfig(minutes=minutes, seed=config.seed)
     if trials is not None:
         budget = replace(budget, trials=trials)
-    name, options = file_source(events, file_options(items, None, column, None, None, behaviour, encoding))
+    name, options = file_source(events, file_options(None, None, column, None, None, behaviour, encoding))
     with step_progress() as progress:
         found = tune_log(config, name, options, split, model=model, keep_seen=keep_seen, budget=budget, say=progress)
     show_tuning(found)

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from feature_repo.schema import ATTRIBUTES, ITEM_ID, NAME, PRICE, TIMESTAMP
+from feature_repo.schema import ATTRIBUTES, IN_STOCK, ITEM_ID, NAME, PRICE, TIMESTAMP
 from models.errors import TableError
 from models.ids import IdMap
 
@@ -100,6 +100,8 @@ def _said(frame: pd.DataFrame, items: IdMap) -> list[list[str]]:
 
 
 def _features(column: str, value: Any) -> Iterator[str]:
+    if column == IN_STOCK:
+        return  # says what can be had today, and nothing of what the item is
     if column == ATTRIBUTES:
         entries = value.items() if isinstance(value, Mapping) else (value if isinstance(value, list | tuple) else ())
         for name, each in entries:

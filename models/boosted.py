@@ -1,7 +1,7 @@
 """The strong rival of the deep ranker: gradient-boosted trees (Friedman, 2001) over the same candidates and features.
 
-LightGBM on the log-odds of each candidate, stopped by the NDCG of its lists: as good here as LambdaMART (Burges, 2010)
-over all items, and better over new ones. The items' categoricals stand beside the features as numbers.
+LightGBM on the log-odds of each candidate, stopped by the NDCG of its lists. The items' categoricals stand beside the
+features as numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from models.batch import Ints
 
-if (
-    TYPE_CHECKING
-):  # loaded where trees are fitted or asked: the service does neither with a model that they do not order
+if TYPE_CHECKING:  # loaded where trees are fitted or asked, so not by a service whose model they do not order
     import lightgbm
 
 Table = npt.NDArray[np.float32]
@@ -43,7 +41,7 @@ class BoostedConfig:
     l2: float = 5.0
     least_gain: float = 0.03
     """They have a say in the served order only if that is so much better, relatively, for users held out: asking them
-    takes about as long as all else that a request does."""
+    takes a request's time."""
     threads: int = 0
     """0: all cores"""
     seed: int = 7

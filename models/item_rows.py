@@ -60,7 +60,10 @@ class ItemRows:
             ids = np.unique(np.concatenate([_NONE if candidates is None else candidates, named]))
         moved = _NONE
         if ask.categories is not None or ask.rules is not None or ask.in_stock:
-            moved = np.flatnonzero((table.looks != own).any(axis=1)).astype(np.int32)
+            differs = table.looks != own
+            if ask.categories is None and ask.rules is None:
+                differs = differs[:, -1:]  # nothing but the stock is read of items that were not compared
+            moved = np.flatnonzero(differs.any(axis=1)).astype(np.int32)
         return cls(ids, table.codes[ids], table.numbers[ids], moved, table.looks[moved])
 
     def over(self, table: ItemTable) -> ItemTable:

@@ -1,4 +1,4 @@
-"""The boosted trees beside the network: fitted on the same lists, weighed against it on users whom neither knows."""
+"""The boosted trees beside the network: fitted on the same lists, weighed against it on users held out."""
 
 from __future__ import annotations
 

@@ -173,14 +173,18 @@ class Recommender:
             if pin.place is None or pin.place <= ask.k:
                 pins.setdefault(pin.item_id, pin.place)
         missing = self._sorted_ids(pins.keys() - {item.item_id for item in found})
-        items = [*found, *below(found, self._popular(len(missing), barred, allowed, missing))]
-        step = POOL
+        # One score for all that the model did not propose: a rare pinned item must not stretch the scale on which
+        # difference is weighed against scores.
+        lowest = found[-1].score - 1.0 if found else 0.0
+        pinned = self._popular(len(missing), barred, allowed, missing)
+        items = [*found, *(replace(pin, score=lowest) for pin in pinned)]
         while (pool := self._pool(items)).room(rules.per_category) < ask.k:
-            more = self._popular(step, np.union1d(barred, pool.ids), allowed)
+            # Nothing of the categories that are full: each round adds room, or is the last.
+            full = [self.items.of_category(code) for code in pool.full(rules.per_category)]
+            more = self._popular(POOL, np.unique(np.concatenate([barred, pool.ids, *full])), allowed)
             if not more:
                 break
             items += below(items, more)
-            step *= 2
         found_at = {item.item_id: at for at, item in enumerate(items)}
         # In the order of the pins: those without a place stand in it.
         places = {found_at[item]: place for item, place in pins.items() if item in found_at}

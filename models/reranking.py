@@ -46,6 +46,13 @@ class Pool:
         counts = np.bincount(self.codes[:, _CATEGORY], minlength=1)
         return int(counts[0] + np.minimum(counts[1:], per_category).sum())
 
+    def full(self, per_category: int | None) -> list[int]:
+        """Codes of the categories that a cap lets no further item of into the answer."""
+        if per_category is None:
+            return []
+        counts = np.bincount(self.codes[:, _CATEGORY], minlength=1)
+        return (np.flatnonzero(counts[1:] >= per_category) + 1).tolist()
+
 
 def arranged(pool: Pool, rules: Rules, k: int, pins: Mapping[int, int | None]) -> list[int]:
     """Positions in the pool, in the order of the answer: k of them, or as many as there are and the cap allows.

@@ -40,7 +40,8 @@ class Rules:
     diversity: float = 0.0
     """0..1: how much it counts that an item differs from those above it, against its score."""
     pins: tuple[Pin, ...] = ()
-    """Shown even where the model does not propose them, but nothing that the request or the stock rules out."""
+    """Shown even where the model does not propose them, but nothing that the request or the stock rules out,
+    or that the user has just bought and does not need yet."""
     per_category: int | None = None
     """At most so many items of one category, pinned ones among them; items without a category are not counted."""
     fairness: Fairness | None = None

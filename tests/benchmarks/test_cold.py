@@ -20,7 +20,7 @@ MOMENT = 10 * DAY_S
 
 def bought(user: list[int], item: list[str], day: list[float], table: pd.DataFrame) -> Shop:
     events = interactions(np.array(user), np.array(item), np.array(day) * DAY_S)
-    return Shop(events, IdMap(sorted(set(item))), table, np.empty((0, 0), dtype=np.int32), np.empty(0, dtype=np.int32))
+    return Shop(events, IdMap(sorted(set(item))), table)
 
 
 def test_the_items_of_a_draw_are_in_no_history_and_are_the_only_answers() -> None:

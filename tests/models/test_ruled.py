@@ -134,3 +134,26 @@ def test_an_old_bundles_items_are_in_stock(trained: Recommender, tmp_path) -> No
 def test_what_is_asked_can_be_logged(rules: Rules | None, world) -> None:
     ask = Ask(UserState.empty("u", world.end), 7, rules=rules)
     assert ask_of(asked_of(ask), ask.state) == ask
+
+
+def test_a_cap_that_leaves_fewer_than_were_asked_for_ends_the_search(trained: Recommender, world, monkeypatch) -> None:
+    looked = []
+    popular = Recommender._popular
+    monkeypatch.setattr(Recommender, "_popular", lambda self, *args: looked.append(args[0]) or popular(self, *args))
+    state = world.states(world.end)[0]
+    [answer] = trained.answer([Ask(state, 20, rules=Rules(per_category=1))])
+    assert sorted(kinds(answer)) == [0, 1, 2, 3]  # 4 categories
+    looked.clear()
+    [answer] = trained.answer([Ask(state, 9, categories=["c1"], rules=Rules(per_category=3))])
+    assert len(answer) == 3
+    assert len(looked) <= 3  # the missing pins, what fills up, that nothing is left
+
+
+def test_a_rare_pin_does_not_change_how_different_the_others_are(trained: Recommender, world) -> None:
+    nobody = UserState.empty("nobody", world.end)
+    alike = [item.item_id for item in trained.popular(60) if int(item.item_id[1:]) % 4 == 1]
+    answers = [
+        ids(trained.answer([Ask(nobody, 8, rules=Rules(diversity=0.3, pins=(Pin(pin, 8),)))])[0])
+        for pin in (alike[-1], alike[-4])
+    ]
+    assert answers[0][:7] == answers[1][:7]

@@ -14,6 +14,7 @@ import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.model.sequential_recommender import SASRec
+from recbole.utils import init_seed
 
 
 def main(spec: dict) -> dict:
@@ -47,6 +48,7 @@ def _trained(spec: dict, events: pd.DataFrame, folder: Path) -> dict:
             "checkpoint_dir": str(folder),
         },
     )  # fmt: skip
+    init_seed(config["seed"], reproducibility=True)
     dataset = create_dataset(config)
     training = data_preparation(config, dataset)[0]
     model = SASRec(config, training.dataset).to(config["device"])
@@ -76,13 +78,13 @@ def _lists(spec: dict, events: pd.DataFrame, dataset, model) -> dict:
     inside = dataset.token2id("item", events["item"].astype(str).to_numpy())
     histories = pd.Series(inside).groupby(events["user"].to_numpy()).agg(list)
     for user, history in histories.items():
-        items = torch.zeros(1, length, dtype=torch.long)
+        items = torch.zeros(1, length, dtype=torch.long, device=model.device)
         recent = history[-length:]
         items[0, : len(recent)] = torch.tensor(recent)
-        at = torch.tensor([len(recent)])
+        at = torch.tensor([len(recent)], device=model.device)
         scores = model.full_sort_predict({model.ITEM_SEQ: items, model.ITEM_SEQ_LEN: at})[0]
         scores[[0, *history]] = -torch.inf
-        best = scores.topk(spec["k"]).indices.numpy()
+        best = scores.topk(spec["k"]).indices.cpu().numpy()
         lists[str(user)] = [int(item) for item in dataset.id2token("item", best)]
     return lists
 

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 
 import pandas as pd
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
@@ -36,6 +36,7 @@ def main(spec: dict) -> dict:
             Columns.Datetime: pd.to_datetime(events["order"], unit="D"),
         }
     )
+    seed_everything(spec["seed"])
     clock = Clock()
 
     def trainer():
