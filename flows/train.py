@@ -23,6 +23,7 @@ from flows.naming import run_name
 from flows.timeline import Timeline, just_before
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
+from models.boosted import BoostedConfig
 from models.items import ITEM_COLUMNS
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
@@ -70,7 +71,8 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         EmptyLakeError: there are no events.
         NotMaterializedError: there are no features.
     """
-    model = model or seeded(TrainingConfig(), config.seed)
+    trees = BoostedConfig(seed=config.seed) if config.trees else None
+    model = model or seeded(TrainingConfig(trees=trees), config.seed)
     cuts = data_timeline(config)
     features = Features.open(config)
     catch_up(features, cuts)
@@ -104,7 +106,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
 
 def seeded(model: TrainingConfig, seed: int) -> TrainingConfig:
     """The same choices, every random part started from `seed`."""
-    parts = {name: replace(getattr(model, name), seed=seed) for name in ("als", "sequence", "fit", "trees")}
+    parts = {name: replace(getattr(model, name), seed=seed) for name in ("als", "sequence", "fit")}
     return replace(model, **parts)
 
 

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     # Training
     holdout_days: int = Field(default=31, ge=1, description="the newest days, kept for evaluation")
     snapshot_days: int = Field(default=30, ge=1, description="distance of the training cuts")
+    trees: bool = Field(
+        default=False, description="fit boosted trees beside the network; they rank where they gain 3 %"
+    )
     training_cuts: int = Field(default=6, ge=1, description="how many cuts the ranker learns from")
     seed: int = 7
 

@@ -115,8 +115,8 @@ def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     models = {name: single(source) for name, source in recommender.sources.items()}
     if recommender.ranker is not None:
         models[RANKER] = ranked("ranker")
-        models[CLASSIC] = ranked("classic")
         if recommender.ranker.trees is not None:
+            models[CLASSIC] = ranked("classic")  # without trees the hybrid is just that
             models[TREES] = ranked("trees")
     models[HYBRID] = ranked("hybrid")
     models[RESTING] = ranked("hybrid", rest=True)

@@ -71,7 +71,8 @@ class TrainingConfig:
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     fit: RankerTrainingConfig = field(default_factory=RankerTrainingConfig)
-    trees: BoostedConfig = field(default_factory=BoostedConfig)
+    trees: BoostedConfig | None = None
+    """None: the network ranks alone."""
 
 
 def train(
@@ -132,8 +133,9 @@ def train(
         ranker = _new_ranker(config.ranker, space, vocabulary, heads, target)
         with _timed(seconds, "ranker"):
             figures["ranker"] = fit_ranker(ranker, lists, table, config.fit, run_dir)
-        with _timed(seconds, "trees"):
-            figures["ranker"] |= add_trees(ranker, lists, held_users(lists, config.fit), table, config.trees)
+        if config.trees is not None:
+            with _timed(seconds, "trees"):
+                figures["ranker"] |= add_trees(ranker, lists, held_users(lists, config.fit), table, config.trees)
         figures["ranker"]["lists"] = float(sum(map(len, lists)))
     lists.clear()
     with _timed(seconds, "sources"):

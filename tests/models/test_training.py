@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -60,3 +61,13 @@ def test_bad_input_names_what_is_wrong(world, tmp_path: Path) -> None:
         train(world.events, [], world.items, final_cut=0.0, run_dir=tmp_path)
     with pytest.raises(TableError, match="item_id"):
         train(world.events, [], pd.DataFrame({"x": [1]}), final_cut=world.end, run_dir=tmp_path)
+
+
+def test_without_trees_the_network_ranks_alone(world, small_config: TrainingConfig, tmp_path: Path) -> None:
+    config = replace(small_config, trees=None)
+    snapshots = world.snapshots([world.end - 20 * DAY_S])
+    model = train(world.events, snapshots, world.items, final_cut=world.end, config=config, run_dir=tmp_path)
+    assert model.ranker is not None
+    assert model.ranker.trees is None
+    states = world.states(world.end)
+    assert model.recommend(states, 5) == model.recommend(states, 5, mode="classic")
