@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app, pairs
+from flows.cli import app
+from flows.cli_options import pairs
 from infra.settings import Settings
 
 COMMANDS = [

@@ -81,7 +81,7 @@ async def test_a_kept_request_has_what_was_read_and_what_was_answered(config: Se
         assert log.find("0" * 32) == kept
         assert log.find("1" * 32) is None
     asked = {"k": 1, "items": ["i2"], "exclude": ["i7"], "categories": None, "novel_only": True, "rest": False,
-             "only": None, "companions": False}  # fmt: skip
+             "only": None, "companions": False, "in_stock": False, "rules": None}  # fmt: skip
     last = LoggedList(("i7", "i5"), (2.5, 2.0), ("i7",))
     assert kept.answer == LoggedAnswer("/v1/recommend", "champion", "cached", asked, ("i5",), (2.0,), (1.0,), last)
     assert (kept.user_id, kept.at, kept.model, kept.applied) == ("u1", NOW, served.tag, 7)

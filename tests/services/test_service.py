@@ -165,9 +165,9 @@ def test_probes_and_health(running: Running) -> None:
 
 
 def test_rules_are_kept_over_http(running: Running) -> None:
-    pin = [{"item_id": "i7", "place": 2}]
+    pin = [{"item_id": "i11", "place": 2}]
     answer = _ask(running.client, "u6", per_category=1, pin=pin, diversity=0.5, fair={"by": "category", "least": 0.5})
-    assert _ids(answer)[1] == "i7"
+    assert _ids(answer)[1] == "i11"
     assert sorted(int(item[1:]) % 4 for item in _ids(answer)) == [0, 1, 2, 3]  # no more than there are categories
     assert answer["items"][1]["sources"][0] == "pinned"
 
