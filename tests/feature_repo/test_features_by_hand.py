@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import ibis
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import schema as s
@@ -106,11 +108,12 @@ def test_item_popularity(known: Features) -> None:
     ],
 )
 def test_what_is_in_stock_is_read_from_the_attributes(
-    attributes: dict[str, str] | None, in_stock: float | None
+    attributes: dict[str, str] | None, in_stock: float | None, tmp_path: Path
 ) -> None:
     row = {s.ITEM_ID: "a", s.ATTRIBUTES: attributes and list(attributes.items()), s.TIMESTAMP: NOW - 9 * DAY}
+    pq.write_table(pa.Table.from_pylist([row], schema=s.ITEMS), tmp_path / "items.parquet")
     con = ibis.duckdb.connect()
-    table = con.create_table("items", pa.Table.from_pylist([row], schema=s.ITEMS))
+    table = con.read_parquet(tmp_path / "items.parquet")
     [told] = con.to_pyarrow(FEATURE.expression(table))[s.IN_STOCK].to_pylist()
     assert told == in_stock
 

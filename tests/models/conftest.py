@@ -119,7 +119,7 @@ def small_config() -> TrainingConfig:
         candidates=CandidateConfig(own=20, new=20),
         ranker=RankerConfig(hidden=16, cross_layers=1, cross_rank=4),
         fit=RankerTrainingConfig(list_size=40, epochs=3, batch_size=16),
-        trees=BoostedConfig(trees=30, least_in_leaf=5, threads=1),
+        trees=BoostedConfig(trees=30, least_in_leaf=5, least_gain=99.0, threads=1),  # there, and not in the order
     )
 
 
