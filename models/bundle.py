@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from feature_repo.schema import PROFILE_COLUMNS
+from models.boosted import Boosted
 from models.candidates import CandidateConfig
 from models.errors import BundleError
 from models.items import ItemTable
@@ -165,7 +166,5 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
     ranker.load_state_dict(weights, assign=True)
     ranker.served = Session(folder / _SERVED)
     if weight is not None:
-        from models.boosted import Boosted
-
         ranker.trees, ranker.trees_weight = Boosted.load(folder / _TREES), weight
     return ranker.eval()

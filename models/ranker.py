@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,12 @@ from torch import Tensor, nn
 
 from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
 from models.batch import Array, Ints, StateBatch
+from models.boosted import Boosted
 from models.cross import Cross
 from models.errors import NotFittedError
 from models.gaps import GAP_BUCKETS
 from models.items import ItemTable
 from models.onnx import Session, export
-
-if TYPE_CHECKING:  # the service loads LightGBM only for a model that has trees
-    from models.boosted import Boosted
 
 HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
 """Head -> the event types that are its positives; a rating says that the item was consumed."""
