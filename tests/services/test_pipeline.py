@@ -297,7 +297,9 @@ async def test_rules_shape_the_answer_of_each_endpoint(pipeline: RecommendPipeli
     plain = await pipeline.answer(RecommendRequest(user_id="u1", k=8))
     nothing = {"diversity": 0.0, "pin": [], "fair": None, "per_category": None}
     same = await pipeline.answer(RecommendRequest(user_id="u1", k=8, **nothing))
-    assert same.items == plain.items
+    assert _ids(same) == _ids(plain)
+    # A score's last bit hangs on where its operands lie in memory.
+    assert [item.score for item in same.items] == pytest.approx([item.score for item in plain.items], rel=1e-5)
     rules: Any = {"per_category": 2, "pin": [{"item_id": "i7", "place": 3}, {"item_id": "ghost", "place": 1}]}
     answers = [
         await pipeline.answer(RecommendRequest(user_id="u1", k=8, **rules)),
