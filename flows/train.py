@@ -25,6 +25,7 @@ from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
 from models.boosted import BoostedConfig
 from models.items import ITEM_COLUMNS
+from models.sources.encoder import SequenceConfig
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
 
@@ -72,7 +73,8 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         NotMaterializedError: there are no features.
     """
     trees = BoostedConfig(seed=config.seed) if config.trees else None
-    model = model or seeded(TrainingConfig(trees=trees), config.seed)
+    sequence = SequenceConfig(devices=config.training_devices)
+    model = model or seeded(TrainingConfig(sequence=sequence, trees=trees), config.seed)
     cuts = data_timeline(config)
     features = Features.open(config)
     catch_up(features, cuts)

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         default=False, description="fit boosted trees beside the network; they rank where they gain 3 %"
     )
     training_cuts: int = Field(default=6, ge=1, description="how many cuts the ranker learns from")
+    training_devices: int = Field(
+        default=1, ge=1, description="GPUs or, without any, processes that train the sequence encoder together"
+    )
     seed: int = 7
 
     # Event log

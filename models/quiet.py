@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -15,12 +16,21 @@ def precision() -> Any:
     return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def plain_trainer(epochs: int, **choices: Any) -> lightning.Trainer:
-    """A trainer on the one best device, that keeps nothing and prints nothing; `choices` are Lightning's."""
+def plain_trainer(epochs: int, devices: int = 1, **choices: Any) -> lightning.Trainer:
+    """A trainer that keeps nothing and prints nothing.
+
+    Args:
+        epochs: at most.
+        devices: GPUs or, where there are none, processes. More than one train the module together (DDP), each in a
+            process of its own; the datasets know which part of a batch is whose.
+        choices: Lightning's.
+    """
     plain: dict[str, Any] = {
         "max_epochs": epochs,
         "accelerator": "auto",
-        "devices": 1,
+        "devices": devices,
+        "strategy": "ddp_spawn" if devices > 1 else "auto",
+        "use_distributed_sampler": False,
         "precision": precision(),
         "logger": False,
         "enable_checkpointing": False,
@@ -30,14 +40,23 @@ def plain_trainer(epochs: int, **choices: Any) -> lightning.Trainer:
     return lightning.Trainer(**{**plain, **choices})
 
 
-def fit_quietly(trainer: lightning.Trainer, module: lightning.LightningModule, *loaders: Any) -> None:
-    """`trainer.fit` without Lightning's advice on workers and its banner: batches are made by vectorised numpy."""
+def fit_quietly(
+    trainer: lightning.Trainer, module: lightning.LightningModule, *loaders: Any, ckpt_path: Path | None = None
+) -> None:
+    """`trainer.fit` without Lightning's advice on workers and its banner: batches are made by vectorised numpy.
+
+    Args:
+        trainer: Lightning's.
+        module: what is fitted.
+        loaders: of batches, for training and for validation.
+        ckpt_path: a checkpoint of the same fit, after which it goes on.
+    """
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
-            trainer.fit(module, *loaders)
+            trainer.fit(module, *loaders, ckpt_path=ckpt_path, weights_only=True)
     finally:
         log.setLevel(level)

@@ -40,6 +40,7 @@ from models.sources.own import Own, OwnConfig
 from models.sources.popularity import Popularity, PopularityConfig
 from models.sources.sequence import Sequence as SequenceSource
 from models.state import UserState, other_numbers
+from models.unfinished import Unfinished
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 _log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ def train(
         items: item features at the final cut.
         final_cut: epoch seconds; the model knows nothing from then on.
         config: choices.
-        run_dir: where checkpoints and TensorBoard logs go.
+        run_dir: where checkpoints and TensorBoard logs go. Beside it, for the next attempt, what a training that is
+            killed has of the sequence encoder, by far the longest of the fits on large data.
 
     Raises:
         EmptyTrainingDataError: no event before the final cut.
@@ -101,6 +103,7 @@ def train(
     """
     seconds: dict[str, float] = {}
     run_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = Unfinished(run_dir.parent / "unfinished")
     with _timed(seconds, "prepare"):
         frame = frame_of(events, final_cut)
         target = target_of(frame)
@@ -114,7 +117,9 @@ def train(
         Own.name: Own(config.own),
         Neighbours.name: Neighbours(config.neighbours),
         Als.name: Als(config.als),
-        SequenceSource.name: SequenceSource(config.sequence, TensorBoardLogger(run_dir, name="tensorboard/sequence")),
+        SequenceSource.name: SequenceSource(
+            config.sequence, TensorBoardLogger(run_dir, name="tensorboard/sequence"), unfinished
+        ),
         Popularity.name: Popularity(config.popularity),
     }
     others = () if first is None else other_numbers(first.states)
@@ -140,6 +145,7 @@ def train(
     lists.clear()
     with _timed(seconds, "sources"):
         _fit(sources, known, final_cut, seconds)
+    unfinished.clear()
     figures["seconds"] = seconds
     _log.info("trained: %s", figures)
     return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures, others)

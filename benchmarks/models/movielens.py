@@ -25,8 +25,8 @@ PUBLISHED: Final = {
 }
 TARGETS: Final = {"hr@10": 0.320, "ndcg@10": 0.188}
 ENCODER: Final = SequenceConfig(
-    dim=128, layers=2, heads=2, dropout=0.2, length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH,
-    negatives=0, batch_size=64, epochs=40, learning_rate=1e-3, warm_start=False,
+    dim=64, layers=2, heads=2, dropout=0.2, length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH,
+    negatives=0, batch_size=64, epochs=40, learning_rate=2e-3, warm_start=False,
 )  # fmt: skip
 CONTEST: Final = Contest(
     models={
@@ -41,7 +41,6 @@ CONTEST: Final = Contest(
     deep="sequence",
     ks=(10, 20),
     length=LENGTH,
-    refit=True,
 )
 
 

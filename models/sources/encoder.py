@@ -53,6 +53,8 @@ class SequenceConfig:
     """Begin with item embeddings from matrix factorisation: rare items have a place before the first step."""
     prior_half_life_days: float = 60.0
     """Decay of the popularity that every item starts from."""
+    devices: int = 1
+    """GPUs or, where there are none, processes that take equal parts of each batch."""
     threads: int = 0
     """Of the warm start; 0: all cores."""
     seed: int = 7

@@ -23,6 +23,8 @@ from models.sources.encoder import Encoder, LastPosition, SequenceConfig, causal
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
+    from models.unfinished import Unfinished
+
 _WEIGHTS, _CONFIG, _SERVED, _INDEX = "sequence.pt", "sequence.json", "encoder.onnx", "index"
 
 
@@ -31,13 +33,18 @@ class Sequence(Source):
 
     name: ClassVar[str] = "sequence"
 
-    def __init__(self, config: SequenceConfig = SequenceConfig(), logger: Logger | None = None) -> None:
+    def __init__(
+        self,
+        config: SequenceConfig = SequenceConfig(),
+        logger: Logger | None = None,
+        unfinished: Unfinished | None = None,
+    ) -> None:
         self.config = config
         self.encoder: Encoder | None = None
         self._seen: Array | None = None
         """[n_items] items that had an event before the last fit"""
         self._fitted_until = -np.inf
-        self._logger = logger
+        self._logger, self._unfinished = logger, unfinished
         self._index: VectorIndex | None = None
         self._served: Session | None = None
         """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
@@ -48,7 +55,9 @@ class Sequence(Source):
         from models.sources.sequence_training import train_encoder
 
         until = self._fitted_until
-        self.encoder = train_encoder(self.encoder, self._seen, events, now, until, self.config, self._logger)
+        self.encoder = train_encoder(
+            self.encoder, self._seen, events, now, until, self.config, self._logger, self._unfinished
+        )
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
         self._index, self._served = self._new_index(), None

@@ -5,14 +5,13 @@ Sampled softmax corrected for the sampling probabilities: Yi et al. (2019).
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,10 +19,12 @@ from torch.utils.data import Dataset
 from models.batch import Array
 from models.gaps import gap_buckets_flat
 from models.interactions import Interactions
+from models.processes import mean_of_all, place
 from models.quiet import fit_quietly, plain_trainer
 from models.shuffled import batches
 from models.sources.als import Als, AlsConfig
 from models.sources.encoder import Encoder, SequenceConfig
+from models.unfinished import Unfinished, keep_random, key_of, restore_random
 
 
 def train_encoder(
@@ -34,15 +35,21 @@ def train_encoder(
     until: float,
     config: SequenceConfig,
     logger: Logger | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Encoder:
     """Trains a new encoder, or goes on with one.
+
+    Several processes (`SequenceConfig.devices`) take equal parts of each batch, so that the gradient is the one of the
+    whole batch however many they are.
 
     Args:
         encoder: trained on events before `until`; None: a new one.
         seen: [n_items] the items of those events.
         events: to learn from, all before `now` (epoch s).
         config: choices.
-        logger: where the loss goes, and checkpoints beside it.
+        logger: where the loss goes.
+        unfinished: where each epoch is kept; a fit that was killed goes on after its last whole epoch, and draws what
+            it would have drawn.
     """
     lightning.seed_everything(config.seed, verbose=False)
     if encoder is None:
@@ -59,24 +66,25 @@ def train_encoder(
     if len(data) and epochs:
         rate = config.learning_rate * (1.0 if is_first else config.refresh_rate)
         training = _Training(encoder, data, config, epochs, rate)
+        key = _key(encoder, events, now, until, config) if unfinished else ""
         trainer = plain_trainer(
             epochs,
+            devices=config.devices,
             logger=logger or False,
-            callbacks=_checkpoints(logger, now),
-            enable_checkpointing=logger is not None,
+            callbacks=[unfinished.checkpoint(key)] if unfinished else [],
+            enable_checkpointing=unfinished is not None,
             gradient_clip_val=1.0,
             log_every_n_steps=20,
         )
-        fit_quietly(trainer, training, batches(data))
+        fit_quietly(trainer, training, batches(data), ckpt_path=unfinished.found(key) if unfinished else None)
     return encoder.cpu().eval()
 
 
-def _checkpoints(logger: Logger | None, now: float) -> list[Callback]:
-    """The weights after each fit, under the run's folder, by the cut that they were fitted for."""
-    if logger is None or logger.save_dir is None:
-        return []
-    folder = Path(logger.save_dir) / "checkpoints"
-    return [ModelCheckpoint(folder, f"sequence-{int(now)}", save_weights_only=True, enable_version_counter=False)]
+def _key(encoder: Encoder, events: Interactions, now: float, until: float, config: SequenceConfig) -> str:
+    choices = {name: choice for name, choice in asdict(config).items() if name not in ("devices", "threads")}
+    columns = (events.user, events.item, events.kind, events.time)
+    weights = (tensor.detach().cpu().numpy() for tensor in encoder.state_dict().values())
+    return key_of({**choices, "now": now, "until": until}, (*columns, *weights))
 
 
 def _warm_start(encoder: Encoder, events: Interactions, now: float, config: SequenceConfig) -> None:
@@ -156,7 +164,11 @@ class _Windows(Dataset[tuple[Tensor, ...]]):
             weight = np.where(lot >= -np.partition(-lot, count, axis=1)[:, count, None], weight, 0.0)
         kept = [np.where(inside, column[at], 0) for column in (self.events.item, self.events.kind, self.gap)]
         arrays = (*kept, np.where(weight > 0, self.events.item[target], 0))
-        return (*(torch.from_numpy(a.astype(np.int64)) for a in arrays), torch.from_numpy(weight.astype(np.float32)))
+        own = _share(len(ends))
+        if not len(own):  # more processes than windows: what is left over looks at one and learns nothing
+            own, weight = np.zeros(1, dtype=np.int64), np.zeros_like(weight)
+        codes = (torch.from_numpy(array[own].astype(np.int64)) for array in arrays)
+        return (*codes, torch.from_numpy(weight[own].astype(np.float32)))
 
     def _begin_epoch(self) -> None:
         """Cuts long histories elsewhere than before, and puts windows of one length together: no batch is padding."""
@@ -170,12 +182,17 @@ class _Windows(Dataset[tuple[Tensor, ...]]):
         self.ends = [parts[n] for n in self.rng.permutation(len(parts))]
 
 
+def _share(count: int) -> Array:
+    """Which of a batch's windows are this process's: all have the same number but for one."""
+    return np.arange(count)[slice(place()[0], None, place()[1])]
+
+
 class _Training(lightning.LightningModule):
     """Softmax over what came next."""
 
     def __init__(self, encoder: Encoder, data: _Windows, config: SequenceConfig, epochs: int, rate: float) -> None:
         super().__init__()
-        self.encoder, self.config, self.rate = encoder, config, rate
+        self.encoder, self.data, self.config, self.rate = encoder, data, config, rate
         self.steps = max(1, len(data) * epochs)
         events = data.events
         share = np.bincount(events.item, weights=data.weight, minlength=events.n_items)
@@ -186,20 +203,29 @@ class _Training(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
         item, kind, gap, target, weight = batch
         hidden = self.encoder(item, kind, gap)
+        # Gradients are averaged over processes: measured by the mean weight, they add up to those of the whole batch.
+        total = mean_of_all(weight.sum())
         rows = weight > 0
         if not bool(rows.any()):
-            return hidden.sum() * 0.0
+            return (hidden.sum() + self.encoder.bias.weight.sum()) * 0.0
         hidden, target, weight = hidden[rows], target[rows], weight[rows]  # [T, dim], [T], [T]
         loss = self._sampled(hidden, target, weight) if self.config.negatives else self._whole(hidden, target)
-        mean: Tensor = (loss * weight).sum() / weight.sum()
+        mean: Tensor = (loss * weight).sum() / total
         self.log("sequence/loss", mean, batch_size=len(item))
         return mean
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_random(checkpoint, self.data.rng)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        restore_random(checkpoint, self.data.rng)
+
     def _whole(self, hidden: Tensor, target: Tensor) -> Tensor:
         """[T] over every item that may be proposed."""
-        encoder = self.encoder
-        scores = hidden @ encoder.item.weight.T + (encoder.prior + encoder.bias.weight[:, 0])  # [T, n_items]
-        scores = scores.index_fill(1, torch.zeros(1, dtype=torch.long, device=scores.device), -1e9)
+        bias = self.encoder.prior + self.encoder.bias.weight[:, 0]
+        # The logits are by far the largest tensor, so item 0 is barred in the bias, and the bias goes into the product.
+        bias = torch.cat([bias.new_full((1,), -1e9), bias[1:]])
+        scores = torch.addmm(bias, hidden, self.encoder.item.weight.T)  # [T, n_items]
         return torch.nn.functional.cross_entropy(scores.float(), target, reduction="none")
 
     def _sampled(self, hidden: Tensor, target: Tensor, weight: Tensor) -> Tensor:
