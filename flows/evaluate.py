@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
@@ -24,11 +22,6 @@ Taken = dict[str, set[str]]
 """user -> items"""
 
 
-def evaluation_path(config: Settings, tag: str) -> Path:
-    """Where the leaderboard of a published bundle is kept."""
-    return config.home / "evaluations" / f"{tag.partition(':')[2]}.json"
-
-
 def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     """Rank once for every user at the cut, over the full catalogue, and compare with what they did after it.
 
@@ -40,7 +33,7 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
     recommender = bundle.load(registry.bundle_path(tag))
     states, truth, bought = judged(config, recommender)
     board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
-    write_json(evaluation_path(config, tag), board)
+    write_json(config.evaluation(tag), board)
     return board
 
 

@@ -13,7 +13,6 @@ import httpx
 from feature_repo.errors import EmptyLakeError, EventLogDownError, EventLogFullError
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
-from flows.evaluate import evaluation_path
 from infra.settings import Settings
 from models import registry
 
@@ -55,7 +54,7 @@ def _model(config: Settings) -> dict[str, Any]:
         champion = registry.champion(config.champion)
     except registry.NoChampionError as error:
         return {"state": str(error)}
-    evaluation = evaluation_path(config, champion.tag)
+    evaluation = config.evaluation(champion.tag)
     known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
     known |= {f"{n} before": f"{reign.tag}, since {reign.since}" for n, reign in enumerate(champion.before[:SHOWN], 1)}
     if evaluation.exists():

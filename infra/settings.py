@@ -236,6 +236,10 @@ class Settings(BaseSettings):
         """The trials of `kairos tune`, so that a search goes on where it was cut short."""
         return self.home / "tuning.journal"
 
+    def evaluation(self, tag: str) -> Path:
+        """The leaderboard of a published bundle."""
+        return self.home / "evaluations" / f"{tag.partition(':')[2]}.json"
+
     @property
     def runs(self) -> Path:
         """Training runs: checkpoints and TensorBoard logs."""
