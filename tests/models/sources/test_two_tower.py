@@ -135,10 +135,9 @@ def test_an_item_that_is_new_since_the_fit_is_placed_among_those_like_it(world, 
 
 def test_attributes_of_another_id_map_are_an_error(world) -> None:  # type: ignore[no-untyped-def]
     ids = ids_of(world.items)
+    others = ItemAttributes.of(world.items, IdMap(["i1", "i2", "i5"]))
     with pytest.raises(TableError, match="two_tower: attributes of 4 items, events of 61"):
-        TwoTower(SMALL, ItemAttributes.of(world.items, IdMap(["i1", "i2", "i5"]))).fit(
-            warm_events(world, ids), world.end
-        )
+        TwoTower(SMALL, others).fit(warm_events(world, ids), world.end)
 
 
 def test_takes_part_in_comparisons_with_what_is_known_of_the_items(world) -> None:  # type: ignore[no-untyped-def]
