@@ -72,11 +72,15 @@ class History(NamedTuple):
     own: Bags
     recent: Bags
 
-    def narrowed(self) -> tuple[History, Tensor]:
-        """The same over a table of no more rows than are asked for, and which rows those are."""
-        rows, place = torch.cat([self.own.place, self.recent.place]).unique(return_inverse=True)
-        count = len(self.own.place)
-        return History(self.own._replace(place=place[:count]), self.recent._replace(place=place[count:])), rows
+    @property
+    def rows(self) -> Array:
+        """Ascending rows of the table that are summed up."""
+        return np.unique(torch.cat([self.own.place, self.recent.place]).numpy())
+
+    def among(self, rows: Array) -> History:
+        """The same over a table of these ascending rows alone."""
+        own, recent = (bags._replace(place=torch.searchsorted(torch.from_numpy(rows), bags.place)) for bags in self)
+        return History(own, recent)
 
 
 def history_of(batch: StateBatch, place: npt.NDArray[np.integer], config: TwoTowerConfig) -> History:
@@ -142,7 +146,7 @@ class Towers(nn.Module):
 
 def _added(given: int, hidden: int, out: int) -> nn.Sequential:
     """One hidden layer that adds nothing at first."""
-    layers = nn.Sequential(nn.Linear(given, hidden), nn.GELU(), nn.Linear(hidden, out))
-    nn.init.zeros_(layers[2].weight)
-    nn.init.zeros_(layers[2].bias)
-    return layers
+    last = nn.Linear(hidden, out)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(given, hidden), nn.GELU(), last)

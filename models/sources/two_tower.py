@@ -91,10 +91,12 @@ class TwoTower(Source):
         if self._towers is None or self._index is None:
             raise NotFittedError("two_tower: call fit or load first")
         index = self._index
-        history, rows = history_of(batch, index.place, self.config).narrowed()
-        users = self._towers.users(history, torch.from_numpy(index.rows[rows.numpy()][:, :-1].copy()))
+        history = history_of(batch, index.place, self.config)
+        rows = history.rows
+        vectors = torch.from_numpy(index.rows[rows][:, :-1].copy())  # of a few items, not of the catalogue
+        users = self._towers.users(history.among(rows), vectors)
         known = np.diff(history.own.bounds.numpy(), append=len(history.own.place)) > 0
-        return ByVector(users.numpy() / np.float32(self.config.temperature), known, index)
+        return ByVector((users / self.config.temperature).numpy(), known, index)
 
     def _said(self, n_items: int) -> ItemAttributes:
         return ItemAttributes.none(n_items) if self.attributes is None else self.attributes

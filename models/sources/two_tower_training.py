@@ -108,15 +108,14 @@ class _Questions:
 
         moment = self.moment[self.answers[start]]
         states = states_within(events, self.begin[moment], moment, events.time[moment])
-        items = np.unique(np.concatenate([candidates, states.own_item]))  # [m]
-        place = np.full(events.n_items, -1)
-        place[items] = np.arange(len(items))
+        history = history_of(states, np.arange(events.n_items), config)
+        items = np.union1d(candidates, history.rows)  # [m]
         without_id = self.has_attributes[items] & (self.rng.random(len(items)) < config.id_dropout)
         return Question(
             ids=_longs(np.where(without_id, 0, items)),
             features=features_of(self.matrix[items]),
-            history=history_of(states, place, config),
-            candidate=_longs(place[candidates]),
+            history=history.among(items),
+            candidate=_longs(np.searchsorted(items, candidates)),
             expected=torch.from_numpy(self._expected(candidates, len(right), len(some)).astype(np.float32)),
             wrong=torch.from_numpy(self.taken[events.user[moment]][:, candidates].toarray() == 0),
             row=_longs(row),
