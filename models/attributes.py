@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ _LEAST: Final = 2
 """Items that must have a feature: what one alone has ties it to nothing."""
 _PRICE_STEPS: Final = 2
 """Per doubling of the price."""
+_MATRIX, _FEATURES = "content.npz", "features.npz"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,35 @@ class ItemAttributes:
         model = _vectorizer(vocabulary=self.names)
         model.idf_ = self.idf
         return ItemAttributes(self.names, self.idf, _matrix(model, _said(frame, items)))
+
+    @classmethod
+    def none(cls, n_items: int) -> ItemAttributes:
+        """Of items of which nothing is known."""
+        return cls((), np.empty(0), sparse.csr_matrix((n_items, 0), dtype=np.float32))
+
+    def check(self, source: str, n_items: int) -> None:
+        """Whether they are of the items that events are about.
+
+        Raises:
+            TableError: they are not.
+        """
+        if (count := self.matrix.shape[0]) != n_items:
+            raise TableError(
+                f"{source}: attributes of {count} items, events of {n_items}, with the unknown one; make both with the "
+                "same id map"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Writes them into an existing folder."""
+        sparse.save_npz(folder / _MATRIX, self.matrix)
+        np.savez(folder / _FEATURES, names=np.array(self.names, dtype=np.str_), idf=self.idf)
+
+    @classmethod
+    def load(cls, folder: Path) -> ItemAttributes:
+        """Reads what `save` wrote."""
+        with np.load(folder / _FEATURES, allow_pickle=False) as features:
+            names, idf = tuple(features["names"].tolist()), features["idf"]
+        return cls(names, idf, sparse.csr_matrix(sparse.load_npz(folder / _MATRIX)))
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:

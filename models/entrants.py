@@ -26,6 +26,7 @@ from models.sources.own import Own
 from models.sources.popularity import Popularity, PopularityConfig
 from models.sources.recent import Recent
 from models.sources.sequence import Sequence
+from models.sources.two_tower import TwoTower
 from models.sources.user_neighbours import UserNeighbours
 from models.split import Holdout
 
@@ -50,12 +51,13 @@ ENTRANTS: Final[Mapping[str, Callable[[], Source]]] = {
     GRU: lambda: Sequence(replace(_SESSIONS, network="gru")),
     MultVae.name: MultVae,
     LightGcn.name: LightGcn,
+    TwoTower.name: TwoTower,
 }
 WITH_ATTRIBUTES: Final = (Content.name,)
-"""Those that take part where there are attributes of the items, too."""
+"""Those that take part where there are attributes of the items alone; `TwoTower` does with ids where there are none."""
 REPEATING: Final = (Own.name, Recent.name)
 """Those that know nothing but what the user had already."""
-COSTLY: Final = (Bpr.name, GRU, MultVae.name, LightGcn.name)
+COSTLY: Final = (Bpr.name, GRU, MultVae.name, LightGcn.name, TwoTower.name)
 """Those that take long and add little to the others: not in the hybrid, but to be asked for."""
 Choices = Mapping[str, Any]
 """Field of an entrant's configuration -> its value instead of the one in `ENTRANTS`."""
@@ -99,6 +101,8 @@ def entrants(
     """All that can take part, with what is known of the items and the choices of a tuning."""
     makers: dict[str, Callable[[], Source]] = {name: partial(entrant, name, tuned.get(name, {})) for name in ENTRANTS}
     if attributes is not None:
+        choices = tuned.get(TwoTower.name, {})
+        makers[TwoTower.name] = lambda: TwoTower(entrant(TwoTower.name, choices).config, attributes)
         makers[Content.name] = lambda: Content(attributes)
     return makers
 

@@ -31,10 +31,29 @@ def states_of(
         length: how many of the last events the session holds.
     """
     begin, end = np.searchsorted(events.user, users), np.searchsorted(events.user, users, side="right")
+    return states_within(events, begin, end, now, length)
+
+
+def states_within(
+    events: Interactions,
+    begin: npt.NDArray[np.integer],
+    end: npt.NDArray[np.integer],
+    now: Floats,
+    length: int = SESSION_EVENTS,
+) -> StateBatch:
+    """The states after parts of users' events, such as those before a moment of the past.
+
+    Args:
+        events: everything that is known.
+        begin: [B] where each part begins in `events`.
+        end: [B] where it ends, its user's last event or before.
+        now: [B] the moments of asking, epoch seconds.
+        length: how many of the last events the session holds.
+    """
     at = end[:, None] + np.arange(-length, 0)
     inside = at >= begin[:, None]
     at = np.where(inside, at, 0)
-    count = len(users)
+    count = len(begin)
     own_row, own_item, own = _own(events, begin, end, now)
     return StateBatch(
         now=np.asarray(now, dtype=np.float64),

@@ -89,5 +89,16 @@ SPACES: Final[Mapping[str, Space]] = {
         "epochs": _count(5, 40),
         "learning_rate": _log(1e-3, 2e-2),
     },
+    "two_tower": {
+        "dim": CategoricalDistribution((32, 64, 128)),
+        "own": _count(10, 400),
+        "recent": _count(1, 30),
+        "id_dropout": FloatDistribution(0.0, 0.8),
+        "temperature": _log(0.03, 0.5),
+        "negatives": CategoricalDistribution((256, 1024, 4096)),
+        "epochs": _count(3, 40),
+        "learning_rate": _log(5e-4, 2e-2),
+        "weight_decay": _log(1e-4, 1.0),
+    },
 }
 """Entrant -> its space; empty where there is nothing to choose"""

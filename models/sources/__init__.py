@@ -21,6 +21,7 @@ _CLASSES: Final = {
     "mult_vae": "MultVae",
     "light_gcn": "LightGcn",
     "content": "Content",
+    "two_tower": "TwoTower",
 }
 SOURCES: Final = tuple(_CLASSES)
 """Every kind there is; a bundle says which of them it has."""

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from models.attributes import ItemAttributes
 from models.batch import StateBatch
-from models.errors import NotFittedError, TableError
+from models.errors import NotFittedError
 from models.ids import IdMap
 from models.index import NOTHING
 from models.interactions import Interactions
@@ -22,7 +22,7 @@ from models.sources.asked import Dense
 from models.sources.base import Source
 from models.state import Floats
 
-_CONFIG, _MATRIX, _FEATURES = "content.json", "content.npz", "features.npz"
+_CONFIG = "content.json"
 _DAMPING: Final[Mapping[str, Callable[[Floats], Floats]]] = {"none": lambda weight: weight, "log": np.log1p}
 
 
@@ -60,12 +60,7 @@ class Content(Source):
         Raises:
             TableError: they are not.
         """
-        count = self.attributes.matrix.shape[0]
-        if count != events.n_items:
-            raise TableError(
-                f"content: attributes of {count} items, events of {events.n_items}, with the unknown one; make both "
-                "with the same id map"
-            )
+        self.attributes.check(self.name, events.n_items)
         self._is_fitted = True
         return self
 
@@ -99,17 +94,12 @@ class Content(Source):
         """Writes the attributes and the configuration."""
         if not self._is_fitted:
             raise NotFittedError("content: nothing to save before fit")
-        sparse.save_npz(folder / _MATRIX, self.attributes.matrix)
-        np.savez(folder / _FEATURES, names=np.array(self.attributes.names, dtype=np.str_), idf=self.attributes.idf)
+        self.attributes.save(folder)
         (folder / _CONFIG).write_text(json.dumps(asdict(self.config)))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
-        with np.load(folder / _FEATURES, allow_pickle=False) as features:
-            names, idf = tuple(features["names"].tolist()), features["idf"]
-        matrix = sparse.csr_matrix(sparse.load_npz(folder / _MATRIX))
-        config = ContentConfig(**json.loads((folder / _CONFIG).read_text()))
-        source = cls(ItemAttributes(names, idf, matrix), config)
+        source = cls(ItemAttributes.load(folder), ContentConfig(**json.loads((folder / _CONFIG).read_text())))
         source._is_fitted = True
         return source

@@ -20,6 +20,7 @@ from models.sources.base import Source
 from models.sources.content import Content
 from models.sources.neighbours import Neighbours
 from models.sources.sequence import Sequence
+from models.sources.two_tower import TwoTower
 from models.state import UserState
 from models.training import TrainingConfig
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
@@ -53,6 +54,7 @@ def make_source(  # type: ignore[no-untyped-def]
         Sequence.name: lambda: Sequence(small_config.sequence),
         GRU: lambda: Sequence(replace(small_config.sequence, network="gru")),
         Content.name: lambda: Content(ItemAttributes.of(world.items, known[0].items)),
+        TwoTower.name: lambda: TwoTower(attributes=ItemAttributes.of(world.items, known[0].items)),
     }
     return configured.get(request.param) or source_class(request.param)
 

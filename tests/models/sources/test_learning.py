@@ -20,6 +20,8 @@ from models.sources.bpr import Bpr
 from models.sources.neighbours import Neighbours
 from models.sources.popularity import Popularity
 from models.sources.sequence import Sequence
+from models.sources.towers import TwoTowerConfig
+from models.sources.two_tower import TwoTower
 from models.state import DAY_S
 from models.training import TrainingConfig
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
@@ -46,7 +48,7 @@ def novel_ndcg(make: Callable[[], Source], world) -> float:  # type: ignore[no-u
     return float(np.mean(values))
 
 
-@pytest.mark.parametrize("name", ["neighbours", "als", "bpr", "sequence", "gru"])
+@pytest.mark.parametrize("name", ["neighbours", "als", "bpr", "sequence", "gru", "two_tower"])
 def test_finds_structure_and_invents_none(name: str, worlds, small_config: TrainingConfig) -> None:
     makers: dict[str, Callable[[], Source]] = {
         "neighbours": lambda: Neighbours(small_config.neighbours),
@@ -54,6 +56,7 @@ def test_finds_structure_and_invents_none(name: str, worlds, small_config: Train
         "bpr": Bpr,
         "sequence": lambda: Sequence(small_config.sequence),
         "gru": lambda: Sequence(replace(small_config.sequence, network="gru")),
+        "two_tower": lambda: TwoTower(TwoTowerConfig(dim=16, hidden=16, batch_size=32, learning_rate=1e-2)),
     }
     structured = worlds(users=120, items=80, per_user=14, groups=4)
     noise = worlds(users=120, items=80, per_user=14, groups=1)
