@@ -328,7 +328,7 @@ async def test_probabilities_only_where_they_are_asked_for(pipeline: RecommendPi
     plain = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
     assert "probabil" not in plain.model_dump_json()
     asked = await pipeline.answer(RecommendRequest(user_id="u1", k=5, probabilities=True))
-    assert [(i.item_id, i.score) for i in asked.items] == [(i.item_id, i.score) for i in plain.items]
+    assert _ids(asked) == _ids(plain)
     assert asked.probability_days == 20
     for item in asked.items:
         assert item.probabilities is not None
@@ -338,11 +338,15 @@ async def test_probabilities_only_where_they_are_asked_for(pipeline: RecommendPi
     assert read == asked
 
 
-async def test_probabilities_of_several_and_of_nobody(pipeline: RecommendPipeline) -> None:
+async def test_probabilities_of_several_and_of_nobody(served: Served, shop: Shop) -> None:
+    online = OnlineFeatures(shop.settings.model_copy(update={"features_within_ms": 5_000}))
+    await online.open()
+    pipeline = _pipeline(served, online)
     users = [f"u{n}" for n in range(RANKED_AT_ONCE + 2)]
     requests = [RecommendRequest(user_id=user, k=3, probabilities=True) for user in [*users, "nobody"]]
     plain = RecommendRequest(user_id="u1", k=3)
     *known, nobody, unasked = (await pipeline.batch(BatchRequest(requests=[*requests, plain]))).answers
+    await online.close()
     assert all(item.probabilities for answer in known for item in answer.items)
     assert [item.probabilities for item in nobody.items] == [{}] * 3
     assert nobody.probability_days is None
