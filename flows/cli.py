@@ -171,9 +171,11 @@ def evaluate(
                 "--items, --split, --model, --keep-seen, --tuned and --report compare models on a file: add --events"
             )
         from flows.evaluate import evaluate_flow
-        from flows.present import show_leaderboard
+        from flows.present import show_leaderboard, show_probabilities
 
-        show_leaderboard(evaluate_flow(tag))
+        evaluation = evaluate_flow(tag)
+        show_leaderboard(evaluation.leaderboard)
+        show_probabilities(evaluation.probabilities)
         return
     from flows.evaluate_log import evaluate_log
     from flows.present import console, show_log_evaluation, write_log_evaluation
@@ -220,12 +222,15 @@ def recommend(
     user: Annotated[str, typer.Argument(help="The user's id")],
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items")] = 10,
     novel: Annotated[bool, typer.Option("--novel", help="Only items not bought before")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="How likely the user takes each within the training's horizon")
+    ] = False,
 ) -> None:
     """What the champion recommends to a user now, beside what the user did lately."""
     from flows.present import show_answer
     from flows.serving import recommend as ask
 
-    show_answer(ask(settings(), user, k, novel_only=novel))
+    show_answer(ask(settings(), user, k, novel_only=novel, probabilities=probabilities))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from feature_repo.lake import Lake
 from flows.connectors import connector as connector_by_name
 from flows.errors import OtherDataError
 from flows.pipeline import PipelineReport, pipeline_flow, report_json, write_report
-from flows.present import console, show_answer, show_leaderboard, show_seconds
+from flows.present import console, show_answer, show_leaderboard, show_probabilities, show_seconds
 from flows.serving import recommend
 from infra.settings import Settings
 
@@ -44,6 +44,7 @@ def run_demo(config: Settings, connector: str, options: dict[str, Any]) -> Pipel
     path = write_report(content, config, "demo")
 
     show_leaderboard(report.leaderboard)
+    show_probabilities(report.probabilities)
     show_answer(answer)
     show_seconds(report.measure.seconds, report.measure.peak_rss_mb)
     console.print(f"Report: {path}\nData Docs: {report.ingest.data_docs}", soft_wrap=True, highlight=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
@@ -10,11 +13,12 @@ from flows.features import data_timeline
 from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
-from flows.timeline import just_before
+from flows.timeline import Timeline, just_before
 from flows.train import catch_up, states_at
 from infra.settings import Settings, settings
 from models import bundle, registry
 from models.evaluation import items_of, leaderboard
+from models.judged_probabilities import Judged, judge_probabilities
 from models.recommender import Recommender
 from models.state import UserState
 
@@ -22,7 +26,16 @@ Taken = dict[str, set[str]]
 """user -> items"""
 
 
-def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
+@dataclass(frozen=True)
+class Evaluation:
+    """What the holdout says of a published bundle."""
+
+    leaderboard: Leaderboard
+    probabilities: Judged | None
+    """None: the bundle has none."""
+
+
+def evaluate_bundle(config: Settings, tag: str) -> Evaluation:
     """Rank once for every user at the cut, over the full catalogue, and compare with what they did after it.
 
     The bundle is read back from the model store, and ranks through the code that serves.
@@ -31,10 +44,25 @@ def evaluate_bundle(config: Settings, tag: str) -> Leaderboard:
         NoChampionError: the store holds no such bundle.
     """
     recommender = bundle.load(registry.bundle_path(tag))
-    states, truth, bought = judged(config, recommender)
-    board: Leaderboard = leaderboard(recommender, states, truth, bought, seed=config.seed)
+    held = _held_out(config)
+    board: Leaderboard = leaderboard(recommender, *_judged(recommender, held), seed=config.seed)
     write_json(config.evaluation(tag), board)
-    return board
+    cut, end = held.cuts.cut.timestamp(), held.cuts.end.timestamp()
+    probabilities = judge_probabilities(recommender, held.states, held.events, cut, end)
+    if probabilities:
+        write_json(config.evaluation(tag).with_suffix(".probabilities.json"), dict(probabilities))
+    return Evaluation(board, probabilities)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """The data of an evaluation."""
+
+    cuts: Timeline
+    events: pa.Table
+    """Those before the cut, too."""
+    states: list[UserState]
+    """Users at the cut."""
 
 
 def judged(config: Settings, recommender: Recommender) -> tuple[list[UserState], Taken, Taken]:
@@ -42,24 +70,33 @@ def judged(config: Settings, recommender: Recommender) -> tuple[list[UserState],
 
     Items that the model does not know count for nobody.
     """
+    return _judged(recommender, _held_out(config))
+
+
+def _held_out(config: Settings) -> _HeldOut:
     cuts = data_timeline(config)
     features = Features.open(config)
     catch_up(features, cuts)
     events = features.events(end=just_before(cuts.end))
-    catalogue = recommender.item_names
+    return _HeldOut(cuts, events, states_at(features, events, cuts.cut))
+
+
+def _judged(recommender: Recommender, held: _HeldOut) -> tuple[list[UserState], Taken, Taken]:
+    cuts, events, catalogue = held.cuts, held.events, recommender.item_names
     truth = items_of(events, recommender.target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
     bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)
-    return [state for state in states_at(features, events, cuts.cut) if state.user_id in truth], truth, bought
+    return [state for state in held.states if state.user_id in truth], truth, bought
 
 
 @task(name="evaluate-bundle", retries=1, retry_delay_seconds=5)
-def _evaluate(tag: str) -> Leaderboard:
+def _evaluate(tag: str) -> Evaluation:
     return evaluate_bundle(settings(), tag)
 
 
 @flow(name="evaluate", flow_run_name=run_name)
-def evaluate_flow(tag: str | None = None) -> Leaderboard:
+def evaluate_flow(tag: str | None = None) -> Evaluation:
     """Evaluate a published bundle, by default the champion, on the newest holdout."""
-    board = _evaluate(tag or registry.champion(settings().champion).tag)
-    create_table_artifact(key="leaderboard", table=leaderboard_rows(board), description="Holdout, full ranking")
-    return board
+    found = _evaluate(tag or registry.champion(settings().champion).tag)
+    rows = leaderboard_rows(found.leaderboard)
+    create_table_artifact(key="leaderboard", table=rows, description="Holdout, full ranking")
+    return found

@@ -61,6 +61,24 @@ def rating_rows(ratings: Mapping[str, Mapping[str, Mapping[str, float]]]) -> lis
     ]
 
 
+def probability_rows(heads: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+    """A row for each head that has probabilities."""
+    return [
+        {
+            "head": head,
+            "candidates": f"{found['candidates']:,}",
+            "taken": f"{found['taken']:.5f}",
+            "said": f"{found['said']:.5f}",
+            **{
+                f"{name} {when}": f"{found[f'{name} {when}']:.5f}"
+                for name in ("log loss", "ece")
+                for when in ("before", "after")
+            },
+        }
+        for head, found in heads.items()
+    ]
+
+
 def leaderboard_rows(board: Leaderboard) -> list[dict[str, str]]:
     """The leaderboard as a table, best on all items first, intervals in brackets."""
 

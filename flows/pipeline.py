@@ -23,6 +23,7 @@ from flows.publish import publish_flow
 from flows.train import train_flow
 from infra.settings import Settings
 from models.evaluation import HYBRID, RESTING
+from models.judged_probabilities import Judged
 
 LIBRARIES = ("prefect", "feast", "great-expectations", "lightning", "torch", "bentoml", "duckdb", "ibis-framework")
 METRICS = ("users", "ndcg@10", "hr@10", "recall@10", "mrr", "coverage", "novelty")
@@ -36,6 +37,7 @@ class PipelineReport:
     features: FeatureReport
     model: str
     leaderboard: Leaderboard
+    probabilities: Judged | None
     measure: Measure
 
 
@@ -57,8 +59,8 @@ def pipeline_flow(connector: str = "event-log", options: dict[str, Any] | None =
         with measure.step("publish"):
             tag = publish_flow(folder)
         with measure.step("evaluate"):
-            board = evaluate_flow(tag)
-    return PipelineReport(ingested, features, tag, board, measure)
+            evaluation = evaluate_flow(tag)
+    return PipelineReport(ingested, features, tag, evaluation.leaderboard, evaluation.probabilities, measure)
 
 
 def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def report_json(report: PipelineReport, config: Settings) -> dict[str, Any]:
         "holdout": figures.pop(HYBRID),
         "as_served": figures.pop(RESTING),
         "baselines": figures,
+        "probabilities": report.probabilities,
         "rows": {
             "events": report.ingest.accepted + report.ingest.already_known,
             "quarantined": report.ingest.rejected,

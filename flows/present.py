@@ -21,6 +21,7 @@ from flows.leaderboard import (
     Leaderboard,
     by_gain,
     leaderboard_rows,
+    probability_rows,
     rating_rows,
     segment_rows,
     shown_difference,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from flows.replay_answer import Replayed  # which imports the models, and they take seconds
     from flows.serving import Answer
     from flows.tune_log import Tuning
+    from models.judged_probabilities import Judged
 
 console = Console()
 
@@ -71,6 +73,13 @@ def step_progress() -> Iterator[Callable[[str, float, float], None]]:
 
 def show_leaderboard(board: Leaderboard) -> None:
     show_rows("Holdout, full ranking, 95 % intervals", leaderboard_rows(board))
+
+
+def show_probabilities(judged: Judged | None) -> None:
+    """How far the heads' probabilities are off, before calibration and after; nothing where there are none."""
+    if judged:
+        title = f"Probabilities over {judged['days']:g} days, {judged['users']:,} users with all of their candidates"
+        show_rows(title, probability_rows(judged["heads"]))
 
 
 def show_log_evaluation(found: LogEvaluation) -> None:
@@ -125,7 +134,9 @@ def show_tuning(found: Tuning) -> None:
 def show_answer(answer: Answer) -> None:
     """Recommendations beside what the user did lately."""
     title = f"For user {answer.user}" if answer.known else f"User {answer.user} is new here: what is popular"
-    table = Table("", "recommended", "score", "proposed by", "lately", title=title, title_justify="left")
+    heads = list(next(iter(answer.chances.values()), {}))
+    shown = [f"p({head})" for head in heads]
+    table = Table("", "recommended", "score", *shown, "proposed by", "lately", title=title, title_justify="left")
     for i in range(max(len(answer.items), min(len(answer.lately), 10))):
         item = answer.items[i] if i < len(answer.items) else None
         kind, past = answer.lately[i] if i < len(answer.lately) else ("", "")
@@ -133,6 +144,7 @@ def show_answer(answer: Answer) -> None:
             str(i + 1),
             (answer.names.get(item.item_id) or item.item_id) if item else "",
             f"{item.score:.3f}" if item else "",
+            *(f"{answer.chances[item.item_id][head]:.3f}" if item else "" for head in heads),
             ", ".join(item.sources) if item else "",
             f"{kind} {answer.names.get(past) or past}",
         )

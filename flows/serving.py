@@ -20,6 +20,7 @@ from feature_repo.store import Features
 from flows.errors import ServeError
 from infra.settings import PROJECT_ROOT, Settings
 from models import bundle, registry
+from models.chances import Chances, chances
 from models.recommender import Recommendation
 from models.state import UserState
 
@@ -39,6 +40,8 @@ class Answer:
     lately: list[tuple[str, str]]
     """(event type, item)"""
     names: Mapping[str, str]
+    chances: Chances
+    """What can be said of the items, where it was asked for."""
 
 
 def clock_start(config: Settings) -> datetime | None:
@@ -49,8 +52,11 @@ def clock_start(config: Settings) -> datetime | None:
     return newest if datetime.now(UTC) - newest > LIVE else None
 
 
-def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False) -> Answer:
+def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False, probabilities: bool = False) -> Answer:
     """What the champion recommends to a user by the online features as they are now.
+
+    Args:
+        probabilities: say of each item how likely it is taken, too.
 
     Raises:
         NoChampionError: there is no champion.
@@ -62,7 +68,10 @@ def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False) 
     state = UserState.from_row(user, row, now.timestamp())
     [items] = recommender.recommend([state], k, novel_only=novel_only)
     lately = list(zip(row["session_types"] or [], row["session_items"] or [], strict=True))[::-1]
-    return Answer(user, not state.is_unknown, items, lately, recommender.item_names)
+    told: Chances = {}
+    if probabilities:
+        [told] = chances(recommender, [state], [[item.item_id for item in items]])
+    return Answer(user, not state.is_unknown, items, lately, recommender.item_names, told)
 
 
 def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:

@@ -14,9 +14,10 @@ import torch
 from feature_repo.schema import PROFILE_COLUMNS
 from models.boosted import Boosted
 from models.candidates import CandidateConfig
-from models.errors import BundleError
+from models.errors import BundleError, CalibrationFileError
 from models.items import ItemTable
 from models.onnx import Session
+from models.probabilities import Probabilities
 from models.ranker import Ranker, RankerConfig
 from models.recommender import Recommender
 from models.sources import source_class
@@ -26,6 +27,7 @@ from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 FORMAT: Final = 3
 MANIFEST: Final = "bundle.json"
 _RANKER, _SERVED, _TREES, _ITEMS, _SOURCES = "ranker.pt", "ranker.onnx", "trees.txt", "items.npz", "sources"
+_PROBABILITIES: Final = "probabilities"
 
 
 def save(
@@ -68,6 +70,7 @@ def save(
         ranker.export(new / _SERVED)
         if ranker.trees is not None:
             ranker.trees.save(new / _TREES)
+    probabilities = recommender.probabilities
     manifest = {
         "format": FORMAT,
         "target": recommender.target,
@@ -76,6 +79,7 @@ def save(
         "ranker": None if ranker is None else {"config": asdict(ranker.config), "heads": list(ranker.heads)},
         "ranker_target": None if ranker is None else ranker.target,
         "trees_weight": None if ranker is None or ranker.trees is None else ranker.trees_weight,
+        "probabilities": None if probabilities is None else probabilities.save(new / _PROBABILITIES),
         "ranker_features": list(recommender.space.names),
         "other_features": list(recommender.others),
         "feature_service": feature_service,
@@ -139,7 +143,21 @@ def load(folder: Path) -> Recommender:
         raise BundleError(f"{folder}: the ranker's features are not this code's ({changed}); train again")
     if content["ranker"] is None:
         return recommender
-    return replace(recommender, ranker=_ranker(folder, content, recommender))
+    return replace(
+        recommender, ranker=_ranker(folder, content, recommender), probabilities=_probabilities(folder, content)
+    )
+
+
+def _probabilities(folder: Path, content: dict[str, Any]) -> Probabilities | None:
+    about = content.get("probabilities")  # bundles from before there were any do not say
+    if about is None:
+        return None
+    try:
+        return Probabilities.load(folder / _PROBABILITIES, about)
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: incomplete, {error} is missing; train again") from error
+    except CalibrationFileError as error:
+        raise BundleError(f"{folder}: damaged, {error}; train again") from error
 
 
 def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> Ranker:

@@ -31,6 +31,8 @@ Mode = Literal["hybrid", "classic", "ranker", "collaborative", "trees"]
 """Which of the ranker's scores orders the answer: what is served, the network's own blend of the deep and the
 collaborative score, one of those two alone, the boosted trees alone."""
 _SCORES: Final = {"final": "classic", "deep": "ranker", "collaborative": "collaborative"}
+_LOGITS: Final = "logits"
+"""The last output as it is served, behind the scores."""
 _LISTS: Final = {0: "users", 1: "candidates"}
 _USERS: Final = {0: "users"}
 
@@ -132,17 +134,20 @@ def ranker_input(
 
 @dataclass(frozen=True)
 class RankerScores:
-    """All [B, C]; padded candidates have whatever comes out and must be masked by the caller."""
+    """Padded candidates have whatever comes out and must be masked by the caller."""
 
     final: Tensor
+    """[B, C]"""
     deep: Tensor
+    """[B, C]"""
     collaborative: Tensor
-    heads: dict[str, Tensor]
-    """Logits per head."""
+    """[B, C]"""
+    logits: Tensor
+    """[B, C, H] of each head"""
 
 
 class _Flat(nn.Module):
-    """The ranker as it is served: tensors by name in, the three scores out."""
+    """The ranker as it is served: tensors by name in, the three scores and the heads' logits out."""
 
     def __init__(self, ranker: Ranker) -> None:
         super().__init__()
@@ -161,7 +166,7 @@ class _Flat(nn.Module):
     ) -> tuple[Tensor, ...]:
         given = RankerTensors(features, item, codes, session, session_codes, session_kind, session_gap, profile)
         scores = self.ranker(given)
-        return tuple(getattr(scores, name) for name in _SCORES)
+        return tuple(getattr(scores, name) for name in (*_SCORES, _LOGITS))
 
 
 class Ranker(nn.Module):
@@ -257,12 +262,11 @@ class Ranker(nn.Module):
         for cross in self.crosses:
             crossed = cross(start, crossed)
         logits = self.out(torch.cat([crossed, self.deep(start)], dim=-1))  # [B, C, H]
-        heads = {name: logits[:, :, index] for index, name in enumerate(self.heads)}
-        deep = heads[self.target]
+        deep = logits[:, :, self.heads.index(self.target)]
         weight = nn.functional.softplus(self.collaborative_weight)
         collaborative = dense[:, :, self.collaborative_at] @ weight
         final = self.alpha * collaborative + (1.0 - self.alpha) * deep
-        return RankerScores(final, deep, collaborative, heads)
+        return RankerScores(final, deep, collaborative, logits)
 
     def score(self, given: RankerInput, mode: Mode = "hybrid") -> npt.NDArray[np.float32]:
         """[B, C] the score that orders, by ONNX Runtime if the ranker was loaded.
@@ -280,6 +284,14 @@ class Ranker(nn.Module):
         share = np.float32(self.trees_weight)
         return (np.float32(1.0) - share) * self._by_network(given, "classic") + share * self._by_trees(given)
 
+    def logits(self, given: RankerInput) -> npt.NDArray[np.float32]:
+        """[B, C, H] what each head says, in the order of `heads`; see `models.probabilities` for what that means."""
+        if self.served:
+            found: npt.NDArray[np.float32] = self.served(**given.arrays())[-1]
+            return found
+        with torch.inference_mode():
+            return self(given.tensors()).logits.float().numpy()
+
     def _by_trees(self, given: RankerInput) -> npt.NDArray[np.float32]:
         if self.trees is None:
             raise NotFittedError("trees: this ranker has none; train again")
@@ -287,7 +299,8 @@ class Ranker(nn.Module):
 
     def _by_network(self, given: RankerInput, mode: Mode) -> npt.NDArray[np.float32]:
         if self.served:
-            by_mode = dict(zip(_SCORES.values(), self.served(**given.arrays()), strict=True))
+            # Behind the scores are the logits; not so in a bundle from before they were served.
+            by_mode = dict(zip(_SCORES.values(), self.served(**given.arrays()), strict=False))
             return by_mode[mode]
         with torch.inference_mode():
             scores = self(given.tensors())
@@ -310,7 +323,7 @@ class Ranker(nn.Module):
             "profile": torch.zeros(2, len(self.profile), dtype=torch.int64),
         }
         dynamic = {name: _LISTS if name in ("features", "item", "codes") else _USERS for name in example}
-        export(_Flat(self).eval(), example, list(_SCORES), file, dynamic)
+        export(_Flat(self).eval(), example, [*_SCORES, _LOGITS], file, dynamic)
 
     def _item(self, item: Tensor, codes: Tensor) -> Tensor:
         parts = [self.item(item), *(table(codes[..., column]) for column, table in enumerate(self.codes))]

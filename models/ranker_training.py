@@ -130,6 +130,22 @@ def held_users(lists: list[Lists], config: RankerTrainingConfig) -> Ints:
     return drawn[: int(len(users) * config.validation_share)]
 
 
+def spared_users(lists: list[Lists], users: Ints, config: RankerTrainingConfig) -> Ints:
+    """Those users that are not learned from: the held ones, and by lot the same share of those without any list.
+
+    Users without a positive have no list to learn from. Left out, they would make everything look more likely than it
+    is; all of them, and it would look less so.
+
+    Args:
+        lists: of all cuts.
+        users: [U] numbers.
+    """
+    held = held_users(lists, config)
+    without = np.setdiff1d(users, np.concatenate([part.user for part in lists]))
+    drawn = np.random.default_rng(config.seed).permutation(without)[: int(len(without) * config.validation_share)]
+    return np.concatenate([np.intersect1d(users, held), drawn]) if len(held) else held
+
+
 @dataclass(frozen=True)
 class _Step:
     """One batch on its way to the device."""
@@ -212,8 +228,8 @@ class _Training(lightning.LightningModule):
         ):  # fmt: skip
             if weight:
                 loss = loss + weight * self._score_loss(score, positive, inside, step.novel)
-        for index, head in enumerate(self.ranker.heads):
-            logits, label = scores.heads[head].float(), step.labels[:, :, index].float()
+        for index in range(len(self.ranker.heads)):
+            logits, label = scores.logits[:, :, index].float(), step.labels[:, :, index].float()
             bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
             loss = loss + config.head_weight * bce[inside].mean()
         return loss

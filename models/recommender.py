@@ -18,6 +18,7 @@ from models.explanation import Explanation, FeatureReason, events_for, features_
 from models.features import FeatureSpace
 from models.ids import is_among
 from models.items import ItemNames, ItemTable
+from models.probabilities import Probabilities
 from models.ranker import Mode, Ranker, ranker_input
 from models.reranking import POOL, Pool, arranged
 from models.resting import resting
@@ -104,6 +105,8 @@ class Recommender:
     """Figures of the training, and later of the evaluation."""
     others: tuple[str, ...] = ()
     """Other numbers of the feature store that the ranker learned from, see `FeatureSpace`."""
+    probabilities: Probabilities | None = None
+    """What the ranker's heads mean; None: there was nobody to learn it from."""
 
     @cached_property
     def space(self) -> FeatureSpace:
@@ -287,7 +290,7 @@ class Recommender:
                 candidates, scores = self._companions(asks, batch, limits, mode)
         else:
             with timed("candidates"):
-                candidates = generate(self.sources, batch, self.candidates, limits, _padded(wanted))
+                candidates = generate(self.sources, batch, self.candidates, limits, padded(wanted))
             with timed("score"):
                 scores = self._order(batch, candidates, mode)
         with timed("rerank"):
@@ -420,7 +423,7 @@ def _with_score(candidates: Candidates) -> dict[str, Mask]:
     return {name: np.isfinite(scores) for name, scores in candidates.scores.items()}
 
 
-def _padded(ids: Sequence[Ints | None]) -> Ints | None:
+def padded(ids: Sequence[Ints | None]) -> Ints | None:
     """[B, T] filled up with 0; None if there are none at all."""
     width = max((len(some) for some in ids if some is not None), default=0)
     if not width:

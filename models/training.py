@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,16 +21,18 @@ import pyarrow as pa
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS
-from models.batch import StateBatch, encode
+from models.batch import Ints, encode
 from models.boosted import BoostedConfig
 from models.candidates import CandidateConfig, generate
 from models.features import FeatureSpace
 from models.ids import IdMap
 from models.interactions import Interactions, frame_of, interactions_of, target_of
 from models.items import ItemTable, field_values
+from models.probabilities import Probabilities
 from models.ranker import HEADS, Ranker, RankerConfig, head_of
 from models.ranker_blend import add_trees
-from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker, held_users
+from models.ranker_probabilities import fit_probabilities
+from models.ranker_training import Lists, RankerTrainingConfig, fit_ranker, held_users, spared_users
 from models.recommender import Recommender
 from models.sources.als import Als, AlsConfig
 from models.sources.base import Source
@@ -132,6 +134,7 @@ def train(
             lists.extend(builder.build(snapshot, end))
     table = ItemTable.pack(items, vocabulary)
     ranker: Ranker | None = None
+    probabilities: Probabilities | None = None
     figures: dict[str, Any] = {}
     if lists:
         space = builder.space
@@ -141,6 +144,10 @@ def train(
         if config.trees is not None:
             with _timed(seconds, "trees"):
                 figures["ranker"] |= add_trees(ranker, lists, held_users(lists, config.fit), table, config.trees)
+        with _timed(seconds, "probabilities"):  # the sources still are as of the last snapshot
+            users = spared_users(lists, builder.active(snapshot, end), config.fit)
+            spared = builder.whole(snapshot, end, users)
+            probabilities = fit_probabilities(ranker, spared, table, end - snapshot.cut)
         figures["ranker"]["lists"] = float(sum(map(len, lists)))
     lists.clear()
     with _timed(seconds, "sources"):
@@ -148,7 +155,7 @@ def train(
     unfinished.clear()
     figures["seconds"] = seconds
     _log.info("trained: %s", figures)
-    return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures, others)
+    return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures, others, probabilities)
 
 
 class _ListBuilder:
@@ -171,55 +178,85 @@ class _ListBuilder:
         self.space = FeatureSpace(tuple(sources), others)
 
     def build(self, snapshot: Snapshot, end: float) -> Iterator[Lists]:
-        """The snapshot's lists, in chunks; users without a positive among their candidates are left out."""
-        future = self.events.between(snapshot.cut, end)
-        active = set(np.unique(future.user).tolist())
+        """Thinned out lists in chunks; users without a positive among their candidates are left out."""
+        rows, number = self._active(snapshot, end)
+        chunk = self._chunks(snapshot, end)
+
+        def thinned(start: int) -> Lists:
+            some = rows[start : start + _CHUNK]
+            rng = np.random.default_rng((self.config.fit.seed, int(snapshot.cut), start))
+            return self._thinned(chunk(some, number[some]), rng)
+
+        return _in_threads(thinned, len(rows))
+
+    def active(self, snapshot: Snapshot, end: float) -> Ints:
+        """[U] numbers of the snapshot's users who did anything before `end`."""
+        rows, number = self._active(snapshot, end)
+        return number[rows]
+
+    def whole(self, snapshot: Snapshot, end: float, users: Ints) -> Iterator[Lists]:
+        """The complete lists of some users, with positives or without, in chunks."""
+        rows, number = self._active(snapshot, end)
+        rows = rows[np.isin(number[rows], users)]
+        chunk = self._chunks(snapshot, end)
+        return _in_threads(lambda start: chunk(some := rows[start : start + _CHUNK], number[some]), len(rows))
+
+    def _active(self, snapshot: Snapshot, end: float) -> tuple[Ints, Ints]:
+        """Rows of the snapshot whose users did anything before `end`, and the number of every row's user."""
+        active = np.unique(self.events.between(snapshot.cut, end).user)
         number = self.users.encode([state.user_id for state in snapshot.states]) - 1
-        kept = [row for row in range(len(number)) if int(number[row]) in active]
+        return np.flatnonzero(np.isin(number, active)).astype(np.int32), number
+
+    def _chunks(self, snapshot: Snapshot, end: float) -> Callable[[Ints, Ints], Lists]:
+        """What makes complete lists of rows of the snapshot, given also the numbers of their users."""
+        future = self.events.between(snapshot.cut, end)
         past = self.events.before(snapshot.cut)
         table = ItemTable.pack(snapshot.items, self.vocabulary)
         had = _keys(past.user, past.item, past.n_items)
         happened = [_keys(f.user, f.item, f.n_items) for f in (future.of_kinds(kinds) for kinds in self.kinds)]
 
-        def chunk(start: int) -> Lists:
-            rows = kept[start : start + _CHUNK]
-            batch = encode([snapshot.states[row] for row in rows], self.vocabulary, self.space.others)
-            rng = np.random.default_rng((self.config.fit.seed, int(snapshot.cut), start))
-            return self._chunk(batch, number[rows], table, had, happened, rng)
+        def chunk(rows: Ints, user: Ints) -> Lists:
+            batch = encode([snapshot.states[row] for row in rows.tolist()], self.vocabulary, self.space.others)
+            found = generate(self.sources, batch, self.config.candidates)
+            key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
+            inside = found.items > 0
+            return Lists(
+                batch=batch.session_of(np.arange(len(rows))),
+                items=found.items,
+                features=self.space.compute(batch, found.items, found.scores, table).astype(np.float16),
+                labels=np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1),  # [B, C, H]
+                novel=~np.isin(key, had),
+                user=user,
+            )
 
-        # numpy and torch let go of the interpreter while they select among all items, so two threads help.
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for part in pool.map(chunk, range(0, len(kept), _CHUNK)):
-                if len(part):
-                    yield part
+        return chunk
 
-    def _chunk(
-        self,
-        batch: StateBatch,
-        user: Any,
-        table: ItemTable,
-        had: Any,
-        happened: list[Any],
-        rng: np.random.Generator,
-    ) -> Lists:
-        found = generate(self.sources, batch, self.config.candidates)
-        key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
-        inside = found.items > 0
-        labels = np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1)  # [B, C, H]
-        features = self.space.compute(batch, found.items, found.scores, table)
-        lot = rng.random(key.shape) + 2.0 * labels[:, :, self.target] + inside
+    def _thinned(self, whole: Lists, rng: np.random.Generator) -> Lists:
+        """All positives and some of the others."""
+        positive = whole.labels[:, :, self.target]
+        lot = rng.random(positive.shape) + 2.0 * positive + (whole.items > 0)
         chosen = np.sort(np.argsort(-lot, axis=1)[:, : self.config.fit.list_size], axis=1)
-        kept = np.flatnonzero(labels[:, :, self.target].any(axis=1))
-        chosen = chosen[kept]
-        at = (kept[:, None], chosen)
+        kept = np.flatnonzero(positive.any(axis=1))
+        at = (kept[:, None], chosen[kept])
         return Lists(
-            batch=batch.session_of(kept),
-            items=found.items[at],
-            features=features[at].astype(np.float16),
-            labels=labels[at],
-            novel=~np.isin(key[at], had),
-            user=user[kept],
+            batch=whole.batch.session_of(kept),
+            items=whole.items[at],
+            features=whole.features[at],
+            labels=whole.labels[at],
+            novel=whole.novel[at],
+            user=whole.user[kept],
         )
+
+
+def _in_threads(chunk: Callable[[int], Lists], count: int) -> Iterator[Lists]:
+    """The chunks that begin at each start, without empty ones.
+
+    numpy and torch let go of the interpreter while they select among all items, so two threads help.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for part in pool.map(chunk, range(0, count, _CHUNK)):
+            if len(part):
+                yield part
 
 
 def _keys(user: Any, item: Any, n_items: int) -> Any:

@@ -16,7 +16,8 @@ from services import endpoints as e
 from services.champion import VARIANT, ChampionWatch, Served
 from services.errors import NoModelError
 from services.explaining import explain_answer
-from services.ladder import Ladder, Outcome
+from services.ladder import RANKED_AT_ONCE, Ladder, Outcome
+from services.likelihoods import Likelihoods, with_probabilities
 from services.messages import (
     BatchAnswer,
     BatchRequest,
@@ -65,6 +66,7 @@ class RecommendPipeline:
         self._champions = champions
         self._clock = clock
         self._ladder = Ladder(online, Ranking(rank_within_s), requests)
+        self._likelihoods = Likelihoods(rank_within_s)
         self._explaining = Ranking(EXPLAIN_WITHIN_S)
 
     async def answer(self, request: RecommendRequest) -> RecommendAnswer:
@@ -81,10 +83,17 @@ class RecommendPipeline:
         split = [served.recommender.known(request.items) for request in requests]
         asks = [_ask(request, known, now) for request, (known, _) in zip(requests, split, strict=True)]
         outcomes = await self._ladder.answer(served, asks, now, endpoint.path)
-        return [
+        answers = [
             _recommend_answer(served, request, outcome, unknown)
             for request, outcome, (_, unknown) in zip(requests, outcomes, split, strict=True)
         ]
+        asking = [n for n, request in enumerate(requests) if request.probabilities]
+        for start in range(0, len(asking), RANKED_AT_ONCE):
+            some = asking[start : start + RANKED_AT_ONCE]
+            told = await self._likelihoods.of(served, [outcomes[n] for n in some], [asks[n].items for n in some])
+            for n, chances in zip(some, told, strict=True):
+                answers[n] = with_probabilities(answers[n], chances, served.recommender.probabilities)
+        return answers
 
     async def similar(self, request: SimilarRequest) -> RecommendAnswer:
         """Items like one item; what suits the user if nobody knows that item."""

@@ -56,3 +56,9 @@ class RecommendedItem(BaseModel):
     name: str = Field(description="the id where the catalogue has none")
     score: float = Field(description="higher is better; comparable within one answer")
     sources: list[str] = Field(description="the candidate sources that proposed the item; `pinned` first if a rule did")
+    probabilities: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=lambda asked: asked is None,
+        description="where the request asks for them: head (`click`, `cart`, `purchase`) -> how likely it is that the "
+        "user does that with the item within `probability_days`; empty: nothing can be said",
+    )

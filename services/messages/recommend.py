@@ -38,6 +38,9 @@ class RecommendRequest(Filtered):
     items: list[Id] = Field(
         default=[], max_length=MAX_ITEMS, description="what lies in the cart or on the page; never recommended back"
     )
+    probabilities: bool = Field(
+        default=False, strict=True, description="say of each item how likely it is taken; costs the model's time again"
+    )
 
     @property
     def allowed_categories(self) -> list[str] | None:
@@ -55,6 +58,11 @@ class RecommendAnswer(ModelAnswer):
     items: list[RecommendedItem]
     unknown_items: list[str] = Field(
         description="those of the request's items, pinned ones among them, that the model does not know"
+    )
+    probability_days: float | None = Field(
+        default=None,
+        exclude_if=lambda days: days is None,
+        description="within how many days the items' `probabilities` come true; only where there are any",
     )
 
 

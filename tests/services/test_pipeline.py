@@ -324,3 +324,50 @@ async def test_a_ruled_answer_is_not_what_the_next_one_falls_back_on(pipeline: R
     with broken_store(shop.settings):
         again = await pipeline.answer(RecommendRequest(user_id="u4", k=8))
     assert (again.served_by, _ids(again)) == (Step.CACHED, _ids(plain))
+
+
+async def test_probabilities_only_where_they_are_asked_for(pipeline: RecommendPipeline) -> None:
+    plain = await pipeline.answer(RecommendRequest(user_id="u1", k=5))
+    assert "probabil" not in plain.model_dump_json()
+    asked = await pipeline.answer(RecommendRequest(user_id="u1", k=5, probabilities=True))
+    assert _ids(asked) == _ids(plain)
+    assert asked.probability_days == 20
+    for item in asked.items:
+        assert item.probabilities is not None
+        assert set(item.probabilities) == {"purchase"}
+        assert 0 < item.probabilities["purchase"] < 1
+    read = RecommendAnswer.model_validate_json(asked.model_dump_json())
+    assert read == asked
+
+
+async def test_probabilities_of_several_and_of_nobody(served: Served, shop: Shop) -> None:
+    online = OnlineFeatures(shop.settings.model_copy(update={"features_within_ms": 5_000}))
+    await online.open()
+    pipeline = _pipeline(served, online)
+    users = [f"u{n}" for n in range(RANKED_AT_ONCE + 2)]
+    requests = [RecommendRequest(user_id=user, k=3, probabilities=True) for user in [*users, "nobody"]]
+    plain = RecommendRequest(user_id="u1", k=3)
+    *known, nobody, unasked = (await pipeline.batch(BatchRequest(requests=[*requests, plain]))).answers
+    await online.close()
+    assert all(item.probabilities for answer in known for item in answer.items)
+    assert [item.probabilities for item in nobody.items] == [{}] * 3
+    assert nobody.probability_days is None
+    assert [item.probabilities for item in unasked.items] == [None] * 3
+
+
+async def test_without_features_or_after_a_failure_nothing_is_said_of_probabilities(
+    served: Served, shop: Shop, tmp_path: Path, pipeline: RecommendPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = _pipeline(served, OnlineFeatures(shop.settings.model_copy(update={"home": tmp_path})))
+    request = RecommendRequest(user_id="u1", k=3, items=["i6"], probabilities=True)
+    answer = await down.answer(request)
+    assert answer.served_by is Step.NO_FEATURES
+    assert [item.probabilities for item in answer.items] == [{}] * 3
+
+    def fail(*_: Any) -> Any:
+        raise OddError
+
+    monkeypatch.setattr("services.likelihoods.chances", fail)
+    answer = await pipeline.answer(request)
+    assert (answer.served_by, len(answer.items)) == (Step.FULL, 3)
+    assert [item.probabilities for item in answer.items] == [{}] * 3
