@@ -6,26 +6,24 @@ who took what: a sum of standardised scores, whose weights are fitted on what wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
 import numpy as np
-import torch
 
-from models.batch import StateBatch
+from models.batch import Ints, StateBatch
 from models.errors import EmptyTrainingDataError
 from models.places import Hide, hidden, in_parts, places_of
 from models.sources.base import Scores, Source
 from models.split import Holdout
 
 ALPHAS: Final = tuple(round(0.05 * step, 2) for step in range(21))
-_STEPS: Final = 60
-_RIDGE: Final = 1e-3
-"""On the weights, so that of two sources that say the same neither gets a weight without bounds."""
+_ROUNDS: Final = 30
+"""Of ensemble selection; a weight is a multiple of one divided by as many."""
 _SEED: Final = 7
-_BYTES: Final = 2e9
+_BYTES: Final = 3e9
 """Of the scores that weights are fitted on."""
 _LEAST: Final = 64
 _NEVER: Final = np.float32(-1e3)
@@ -84,9 +82,16 @@ def classic(
 
 
 def learned(
-    sources: Mapping[str, Source], validation: Holdout, length: int, *, hide: Hide = "seen", users: int = 2_000
+    sources: Mapping[str, Source],
+    validation: Holdout,
+    k: int,
+    length: int,
+    *,
+    hide: Hide = "seen",
+    users: int = 5_000,
 ) -> Blend:
-    """All sources, with the weights of the largest likelihood of what was taken, out of all items, on validation.
+    """All sources, with weights found by ensemble selection (Caruana et al., 2004): the source that helps most is added
+    again and again, and the sum with the best NDCG@k on validation is kept.
 
     Args:
         users: so many, drawn by lot, are enough for a few weights; fewer where their scores would not fit into memory.
@@ -99,42 +104,54 @@ def learned(
     if len(validation) > users:
         rows = np.random.default_rng(_SEED).permutation(len(validation))[:users]
         validation = validation.part(np.sort(rows))
-    parts, targets = _standing(sources, validation, length, hide)
+    parts = list(_standing(sources, validation, length, hide))
     if not parts:
         raise EmptyTrainingDataError("no answer of the validation may come, so the hybrid's weights cannot be fitted")
-    weight = torch.full((len(names),), 1.0, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = _RIDGE * (weight**2).sum()
-        for part, (row, item) in zip(parts, targets, strict=True):
-            logits = torch.einsum("sbn,s->bn", part, weight)
-            loss = loss - torch.log_softmax(logits, 1)[row, item].mean() / len(parts)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return Blend(sources, dict(zip(names, weight.detach().tolist(), strict=True)))
+    counts = np.zeros(len(names))
+    best_counts, best = counts, 0.0
+    for _ in range(_ROUNDS):
+        gains = [sum(part.gain_with(n, k) for part in parts) for n in range(len(names))]
+        added = int(np.argmax(gains))
+        counts[added] += 1.0
+        for part in parts:
+            part.add(added)
+        if gains[added] > best:
+            best_counts, best = counts.copy(), gains[added]
+    weights = best_counts / max(best_counts.sum(), 1.0)
+    return Blend(sources, {name: float(w) for name, w in zip(names, weights, strict=True) if w})
 
 
-def _standing(
-    sources: Mapping[str, Source], validation: Holdout, length: int, hide: Hide
-) -> tuple[list[torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]]:
-    """In parts: [S, b, n_items] standardised scores; rows and items of what is wanted."""
-    parts, targets = [], []
+class _Part:
+    """Some users' standing with every source, and with the sum of those that were added."""
+
+    def __init__(self, standing: Scores, row: Ints, item: Ints) -> None:
+        self.standing = standing
+        """[S, b, n_items]"""
+        self.total = np.zeros_like(standing[0])
+        self.row, self.item = row, item
+        """[R] what is wanted by whom"""
+
+    def gain_with(self, source: int, k: int) -> float:
+        """The users' NDCG@k, summed, if a source was added."""
+        scores = self.total + self.standing[source]
+        wanted = scores[self.row, self.item]
+        place = np.array([np.count_nonzero(scores[row] > value) for row, value in zip(self.row, wanted, strict=True)])
+        right = np.bincount(self.row, minlength=len(scores))
+        ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))[np.minimum(right, k) - 1]
+        return float((np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0) / ideal[self.row]).sum())
+
+    def add(self, source: int) -> None:
+        """The sum has the source once more."""
+        self.total += self.standing[source]
+
+
+def _standing(sources: Mapping[str, Source], validation: Holdout, length: int, hide: Hide) -> Iterator[_Part]:
     for _, part, batch in in_parts(validation, length):
         stacked = np.stack([standardised(source.scores(batch)) for source in sources.values()])
         stacked[:, :, 0] = _NEVER
         out = hidden(batch, hide)
         stacked[:, *out] = _NEVER
-        # What may not come cannot be wanted: no weights make it likely.
+        # What may not come cannot be wanted: no weights bring it up.
         wanted = stacked[0, part.truth_row, part.truth_item] > _NEVER
         if wanted.any():
-            parts.append(torch.from_numpy(stacked))
-            targets.append((_long(part.truth_row[wanted]), _long(part.truth_item[wanted])))
-    return parts, targets
-
-
-def _long(numbers: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(numbers.astype(np.int64))
+            yield _Part(stacked, part.truth_row[wanted], part.truth_item[wanted])

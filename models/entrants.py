@@ -33,6 +33,8 @@ from models.split import Holdout
 HYBRID: Final = "hybrid"
 LENGTH: Final = 50
 """Events of a session."""
+K: Final = 10
+"""Of the NDCG on validation that choices are made by."""
 
 GRU: Final = "gru"
 _SESSIONS: Final = SequenceConfig(length=LENGTH, horizon_events=1, repeat_weight=1.0, targets=LENGTH, epochs=10)
@@ -137,7 +139,7 @@ def fitted(
     if validation is not None:
         early = _fit_all({name: makers[name] for name in sources}, validation.learned, left_out, say)
         say("weights")
-        weights = blend.learned(early, validation, LENGTH, hide=hide).weights
+        weights = blend.learned(early, validation, K, LENGTH, hide=hide).weights
         scorers[HYBRID] = blend.Blend(sources, weights).scores
     return Fitted(scorers, left_out)
 

@@ -19,14 +19,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from models.entrants import ENTRANTS, LENGTH, entrant, fit
+from models.entrants import ENTRANTS, LENGTH, K, entrant, fit
 from models.errors import NanScoreError
 from models.places import Hide, places_of
 from models.search_spaces import SPACES, Space
 from models.split import Holdout
 
-K: Final = 10
-"""Length of the lists that NDCG is looked at of"""
 _SECONDS: Final = "seconds"
 
 Say = Callable[[str, float, float], None]

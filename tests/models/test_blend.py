@@ -11,7 +11,7 @@ import pytest
 from models import blend
 from models.batch import StateBatch
 from models.errors import EmptyTrainingDataError
-from models.places import places_of
+from models.places import Scorer, places_of
 from models.sources.asked import Dense
 from models.sources.base import Scores, Source
 from models.split import Holdout, at_moment
@@ -62,8 +62,12 @@ def sources(holdout: Holdout, strength: float) -> dict[str, Source]:
 
 
 def test_the_learned_weights_go_to_what_tells_something(holdout: Holdout) -> None:
-    found = blend.learned(sources(holdout, 3.0), holdout, 5, hide="nothing")
-    assert found.weights["signal"] > 4 * abs(found.weights["noise"])
+    made = sources(holdout, 3.0)
+    found = blend.learned(made, holdout, 10, 5, hide="nothing")
+    assert found.weights["signal"] > 4 * found.weights.get("noise", 0.0)
+    assert sum(found.weights.values()) == pytest.approx(1.0)
+    alone = places_of(made["signal"].scores, holdout, hide="nothing", length=5).ndcg(10).mean()
+    assert places_of(found.scores, holdout, hide="nothing", length=5).ndcg(10).mean() >= alone
 
 
 def test_answers_that_may_not_come_say_nothing(holdout: Holdout) -> None:
@@ -71,15 +75,25 @@ def test_answers_that_may_not_come_say_nothing(holdout: Holdout) -> None:
     first = dict(zip(holdout.asked.user.tolist(), holdout.asked.item.tolist(), strict=True))
     item = holdout.truth_item.copy()
     item[:5] = [first[user] for user in holdout.users[holdout.truth_row[:5]].tolist()]
-    found = blend.learned(made, replace(holdout, truth_item=item), 5)
-    assert found.weights["signal"] > 1.0
+    found = blend.learned(made, replace(holdout, truth_item=item), 10, 5)
+    assert found.weights["signal"] > 0.5
     with pytest.raises(EmptyTrainingDataError, match="may come"):
-        blend.learned(made, replace(holdout, truth_row=holdout.truth_row[:5], truth_item=item[:5]), 5)
+        blend.learned(made, replace(holdout, truth_row=holdout.truth_row[:5], truth_item=item[:5]), 10, 5)
 
 
-def test_without_anything_to_tell_the_weights_are_small(holdout: Holdout) -> None:
-    found = blend.learned(sources(holdout, 0.0), holdout, 5, hide="nothing")
-    assert max(map(abs, found.weights.values())) < 1.0
+def test_two_that_know_different_halves_are_both_listened_to(holdout: Holdout) -> None:
+    first = {int(user): int(item) for user, item in zip(holdout.asked.user, holdout.asked.item, strict=True)}
+    noise = np.random.default_rng(6).standard_normal((2, ITEMS + 1, ITEMS + 1)).astype(np.float32)
+    for row, item in zip(holdout.truth_row, holdout.truth_item, strict=True):
+        noise[row % 2, first[int(holdout.users[row])], item] += 3.0
+    made: dict[str, Source] = {"even": Told(noise[0]), "odd": Told(noise[1])}
+    found = blend.learned(made, holdout, 10, 5, hide="nothing")
+    assert set(found.weights) == set(made)
+
+    def quality(score: Scorer) -> float:
+        return float(places_of(score, holdout, hide="nothing", length=5).ndcg(10).mean())
+
+    assert quality(found.scores) > max(quality(source.scores) for source in made.values())
 
 
 def test_the_classic_alpha_leaves_noise_out(holdout: Holdout) -> None:
