@@ -31,14 +31,18 @@ _NEVER: Final = np.float32(-1e3)
 
 
 def standardised(scores: Scores) -> Scores:
-    """[B, n_items] each user's scores on one scale; what is not proposed stands with the worst that is.
+    """[B, n_items] each user's scores on one scale; what is not proposed stands a deviation below the worst that is.
 
     The distance from the user's mean in standard deviations, its size damped by a logarithm: the best few of a source
-    that scores few items stand far out.
+    that scores few items stand far out, and so does the only one.
     """
     finite = np.isfinite(scores)
+    count = np.maximum(finite.sum(axis=1, keepdims=True), 1)
+    mean = np.where(finite, scores, 0.0).sum(axis=1, keepdims=True) / count
+    deviation = np.sqrt((np.where(finite, scores - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
     worst = np.where(finite, scores, np.inf).min(axis=1, keepdims=True)
-    filled = np.where(finite, scores, np.where(np.isfinite(worst), worst, 0.0))
+    below = np.where(np.isfinite(worst), worst - np.where(deviation > 0, deviation, 1.0), 0.0)
+    filled = np.where(finite, scores, below)
     spread = np.maximum(filled.std(axis=1, keepdims=True), 1e-9)
     distance = (filled - filled.mean(axis=1, keepdims=True)) / spread
     return np.asarray(np.sign(distance) * np.log1p(np.abs(distance)), dtype=np.float32)

@@ -109,5 +109,26 @@ def test_standing_is_the_same_on_any_scale_and_never_nan() -> None:
     standing = blend.standardised(scores)
     assert np.isfinite(standing).all()
     np.testing.assert_allclose(standing, blend.standardised(10 * scores + 7), atol=1e-5)
-    assert standing[0, 0] == standing[0, 1] == standing[0].min()
+    assert standing[0].argmin() == 0
     assert not standing[1:].any()
+
+
+def test_what_is_proposed_stands_above_what_is_not() -> None:
+    nothing = -np.inf
+    scores = np.array([[nothing, nothing, 3.0, nothing], [nothing, 2.0, 2.0, nothing]], dtype=np.float32)
+    standing = blend.standardised(scores)
+    assert standing[0].argmax() == 2
+    assert (np.sort(standing[1])[:2] < 0).all()
+    assert (standing[1, 1:3] > 0).all()
+
+
+def test_a_source_of_a_single_item_is_heard(holdout: Holdout) -> None:
+    made = sources(holdout, 3.0)
+    single = np.full((ITEMS + 1, ITEMS + 1), -np.inf, dtype=np.float32)
+    first = {int(user): int(item) for user, item in zip(holdout.asked.user, holdout.asked.item, strict=True)}
+    for row, item in zip(holdout.truth_row, holdout.truth_item, strict=True):
+        single[first[int(holdout.users[row])], item] = 1.0
+    made["single"] = Told(single)
+    found = blend.learned(made, holdout, 10, 5, hide="nothing")
+    alone = places_of(made["single"].scores, holdout, hide="nothing", length=5).ndcg(10).mean()
+    assert places_of(found.scores, holdout, hide="nothing", length=5).ndcg(10).mean() >= alone
