@@ -138,8 +138,7 @@ class _Part:
     def gain_with(self, source: int, k: int) -> float:
         """The users' NDCG@k, summed, if a source was added."""
         scores = self.total + self.standing[source]
-        wanted = scores[self.row, self.item]
-        place = np.array([np.count_nonzero(scores[row] > value) for row, value in zip(self.row, wanted, strict=True)])
+        place = np.array([_place(scores[row], item) for row, item in zip(self.row, self.item, strict=True)])
         right = np.bincount(self.row, minlength=len(scores))
         ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))[np.minimum(right, k) - 1]
         return float((np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0) / ideal[self.row]).sum())
@@ -147,6 +146,12 @@ class _Part:
     def add(self, source: int) -> None:
         """The sum has the source once more."""
         self.total += self.standing[source]
+
+
+def _place(scores: Scores, item: int) -> int:
+    """How many of the scores [n_items] come before an item's; equal ones are ordered by the smaller id, as in service."""
+    value = scores[item]
+    return int(np.count_nonzero(scores > value) + np.count_nonzero(scores[:item] == value))
 
 
 def _standing(sources: Mapping[str, Source], validation: Holdout, length: int, hide: Hide) -> Iterator[_Part]:

@@ -132,3 +132,9 @@ def test_a_source_of_a_single_item_is_heard(holdout: Holdout) -> None:
     found = blend.learned(made, holdout, 10, 5, hide="nothing")
     alone = places_of(made["single"].scores, holdout, hide="nothing", length=5).ndcg(10).mean()
     assert places_of(found.scores, holdout, hide="nothing", length=5).ndcg(10).mean() >= alone
+
+
+def test_a_source_that_proposes_nothing_is_not_listened_to(holdout: Holdout) -> None:
+    made = sources(holdout, 3.0)
+    made["silent"] = Told(np.full((ITEMS + 1, ITEMS + 1), -np.inf, dtype=np.float32))
+    assert "silent" not in blend.learned(made, holdout, 10, 5, hide="nothing").weights
