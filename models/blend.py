@@ -149,7 +149,7 @@ class _Part:
 
 
 def _place(scores: Scores, item: int) -> int:
-    """How many of the scores [n_items] come before an item's; equal ones are ordered by the smaller id, as in service."""
+    """How many of the scores [n_items] come before an item's; equal ones do by the smaller id, as in service."""
     value = scores[item]
     return int(np.count_nonzero(scores > value) + np.count_nonzero(scores[:item] == value))
 
