@@ -149,6 +149,8 @@ def show_answer(answer: Answer) -> None:
             f"{kind} {answer.names.get(past) or past}",
         )
     console.print(table)
+    if answer.about_chances:
+        console.print(answer.about_chances)
 
 
 def show_replayed(replayed: Replayed) -> None:

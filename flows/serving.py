@@ -21,8 +21,8 @@ from flows.errors import ServeError
 from infra.settings import PROJECT_ROOT, Settings
 from models import bundle, registry
 from models.chances import Chances, chances
-from models.recommender import Recommendation
-from models.state import UserState
+from models.recommender import Recommendation, Recommender
+from models.state import DAY_S, UserState
 
 SERVICE = "services.service:Kairos"
 LIVE = timedelta(days=2)
@@ -42,6 +42,8 @@ class Answer:
     names: Mapping[str, str]
     chances: Chances
     """What can be said of the items, where it was asked for."""
+    about_chances: str
+    """The time that they are about, or why there are none; empty where nobody asked."""
 
 
 def clock_start(config: Settings) -> datetime | None:
@@ -69,9 +71,19 @@ def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False, 
     [items] = recommender.recommend([state], k, novel_only=novel_only)
     lately = list(zip(row["session_types"] or [], row["session_items"] or [], strict=True))[::-1]
     told: Chances = {}
+    about = ""
     if probabilities:
         [told] = chances(recommender, [state], [[item.item_id for item in items]])
-    return Answer(user, not state.is_unknown, items, lately, recommender.item_names, told)
+        about = _about(recommender, told)
+    return Answer(user, not state.is_unknown, items, lately, recommender.item_names, told, about)
+
+
+def _about(recommender: Recommender, told: Chances) -> str:
+    if recommender.probabilities is None:
+        return "No probabilities: this model has none; train again with more users."
+    if not told:
+        return "No probabilities: nothing is known of this user."
+    return f"p: the probability within {recommender.probabilities.horizon_s / DAY_S:.0f} days."
 
 
 def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:

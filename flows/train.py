@@ -28,6 +28,7 @@ from models.items import ITEM_COLUMNS
 from models.sources.encoder import SequenceConfig
 from models.state import UserState
 from models.training import Snapshot, TrainingConfig, train
+from models.unfinished import Unfinished
 
 
 def states_at(features: Features, events: pa.Table, cut: datetime) -> list[UserState]:
@@ -85,6 +86,7 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         for cut in cuts.training_cuts:
             yield Snapshot(cut.timestamp(), states_at(features, events, cut), items_at(features, events, cut))
 
+    unfinished = Unfinished(config.runs / "unfinished")
     run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     recommender = train(
         events,
@@ -93,8 +95,9 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         final_cut=cuts.cut.timestamp(),
         config=model,
         run_dir=run,
+        unfinished=unfinished,
     )
-    return bundle.save(
+    folder = bundle.save(
         recommender,
         config.bundles / run.name,
         feature_service=USER_SERVICE,
@@ -104,6 +107,8 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         code_version=code_version(),
         items_at=cuts.cut.timestamp(),
     )
+    unfinished.clear()
+    return folder
 
 
 def seeded(model: TrainingConfig, seed: int) -> TrainingConfig:

@@ -26,6 +26,8 @@ _SEED: Final = 7
 _BYTES: Final = 3e9
 """Of the scores that weights are fitted on."""
 _LEAST: Final = 64
+_EQUAL: Final = 1e-6
+"""Scores that deviate by less of their mean are equal."""
 _NEVER: Final = np.float32(-1e3)
 """Standing of what may not come."""
 
@@ -37,11 +39,12 @@ def standardised(scores: Scores) -> Scores:
     that scores few items stand far out, and so does the only one.
     """
     finite = np.isfinite(scores)
+    scores = scores.astype(np.float64)  # rounding must not make a deviation of equal scores
     count = np.maximum(finite.sum(axis=1, keepdims=True), 1)
     mean = np.where(finite, scores, 0.0).sum(axis=1, keepdims=True) / count
     deviation = np.sqrt((np.where(finite, scores - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
     worst = np.where(finite, scores, np.inf).min(axis=1, keepdims=True)
-    below = np.where(np.isfinite(worst), worst - np.where(deviation > 0, deviation, 1.0), 0.0)
+    below = np.where(np.isfinite(worst), worst - np.where(deviation > _EQUAL * np.abs(mean), deviation, 1.0), 0.0)
     filled = np.where(finite, scores, below)
     spread = np.maximum(filled.std(axis=1, keepdims=True), 1e-9)
     distance = (filled - filled.mean(axis=1, keepdims=True)) / spread

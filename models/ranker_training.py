@@ -28,6 +28,8 @@ _MONITOR = "ranker/validation_ndcg"
 _HIDDEN = -1e4
 _POINTWISE_SCALE = 5.0
 _CUTOFF = 10
+_MOST_SPARED = 10_000
+"""So many users tell how often something happens; complete lists of more would only take memory."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def spared_users(lists: list[Lists], users: Ints, config: RankerTrainingConfig) 
     held = held_users(lists, config)
     without = np.setdiff1d(users, np.concatenate([part.user for part in lists]))
     drawn = np.random.default_rng(config.seed).permutation(without)[: int(len(without) * config.validation_share)]
-    return np.concatenate([np.intersect1d(users, held), drawn]) if len(held) else held
+    spared = np.concatenate([np.intersect1d(users, held), drawn]) if len(held) else held
+    return np.random.default_rng(config.seed).permutation(spared)[:_MOST_SPARED]
 
 
 @dataclass(frozen=True)

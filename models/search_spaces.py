@@ -68,7 +68,7 @@ SPACES: Final[Mapping[str, Space]] = {
         "spectrum_power": FloatDistribution(0.0, 1.0),
         "user_power": FloatDistribution(0.0, 1.0),
         "item_power": FloatDistribution(0.0, 1.0),
-        "sharpen": FloatDistribution(0.0, 3.0),
+        "sharpen": FloatDistribution(0.0, 2.5),
     },
     "sequence": _SEQUENCE,
     "gru": _SEQUENCE,

@@ -86,6 +86,7 @@ def train(
     final_cut: float,
     config: TrainingConfig = TrainingConfig(),
     run_dir: Path,
+    unfinished: Unfinished | None = None,
 ) -> Recommender:
     """Trains the whole model.
 
@@ -96,8 +97,9 @@ def train(
         items: item features at the final cut.
         final_cut: epoch seconds; the model knows nothing from then on.
         config: choices.
-        run_dir: where checkpoints and TensorBoard logs go. Beside it, for the next attempt, what a training that is
-            killed has of the sequence encoder, by far the longest of the fits on large data.
+        run_dir: where checkpoints and TensorBoard logs go.
+        unfinished: where the sequence encoder, by far the longest of the fits on large data, keeps its epochs for the
+            next attempt, should this one be killed.
 
     Raises:
         EmptyTrainingDataError: no event before the final cut.
@@ -105,7 +107,6 @@ def train(
     """
     seconds: dict[str, float] = {}
     run_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = Unfinished(run_dir.parent / "unfinished")
     with _timed(seconds, "prepare"):
         frame = frame_of(events, final_cut)
         target = target_of(frame)
@@ -152,7 +153,6 @@ def train(
     lists.clear()
     with _timed(seconds, "sources"):
         _fit(sources, known, final_cut, seconds)
-    unfinished.clear()
     figures["seconds"] = seconds
     _log.info("trained: %s", figures)
     return Recommender(vocabulary, table, sources, ranker, target, config.candidates, figures, others, probabilities)

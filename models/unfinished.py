@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from models.batch import Array
 
 _RANDOM = "random"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,22 @@ class Unfinished:
         return ModelCheckpoint(self.folder, key, enable_version_counter=False, save_on_train_epoch_end=True)
 
     def found(self, key: str) -> Path | None:
-        """What an earlier attempt at the same fit left, if there was one."""
+        """What an earlier attempt at the same fit left, if there was one; what cannot be read is thrown away."""
         file = self.folder / f"{key}.ckpt"
-        return file if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            torch.load(file, weights_only=True, map_location="cpu", mmap=True)
+        except (EOFError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            _log.warning("%s cannot be read, the fit begins anew: %s", file, error)
+            file.unlink()
+            return None
+        return file
 
     def clear(self) -> None:
         """Forgets everything: the training is over."""
         for file in self.folder.glob("*.ckpt"):
-            file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def key_of(choices: Mapping[str, Any], arrays: Iterable[Array]) -> str:
@@ -60,4 +71,5 @@ def restore_random(checkpoint: Mapping[str, Any], numbers: np.random.Generator) 
     numbers.bit_generator.state = kept["numpy"]
     torch.set_rng_state(kept["torch"])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(kept["cuda"])
+        for device, state in enumerate(kept["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(state, device)

@@ -16,7 +16,7 @@ from services import endpoints as e
 from services.champion import VARIANT, ChampionWatch, Served
 from services.errors import NoModelError
 from services.explaining import explain_answer
-from services.ladder import RANKED_AT_ONCE, Ladder, Outcome
+from services.ladder import Ladder, Outcome
 from services.likelihoods import Likelihoods, with_probabilities
 from services.messages import (
     BatchAnswer,
@@ -88,11 +88,9 @@ class RecommendPipeline:
             for request, outcome, (_, unknown) in zip(requests, outcomes, split, strict=True)
         ]
         asking = [n for n, request in enumerate(requests) if request.probabilities]
-        for start in range(0, len(asking), RANKED_AT_ONCE):
-            some = asking[start : start + RANKED_AT_ONCE]
-            told = await self._likelihoods.of(served, [outcomes[n] for n in some], [asks[n].items for n in some])
-            for n, chances in zip(some, told, strict=True):
-                answers[n] = with_probabilities(answers[n], chances, served.recommender.probabilities)
+        told = await self._likelihoods.of(served, [outcomes[n] for n in asking], [asks[n].items for n in asking])
+        for n, chances in zip(asking, told, strict=True):
+            answers[n] = with_probabilities(answers[n], chances, served.recommender.probabilities)
         return answers
 
     async def similar(self, request: SimilarRequest) -> RecommendAnswer:

@@ -66,13 +66,13 @@ class Ranking:
         async with asyncio.timeout(self._within(len(asks))):
             return await mine.answers
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """What other work on the model returns.
+    async def run(self, work: Callable[[], T], requests: int = 1) -> T:
+        """What other work on the model, for so many requests, returns.
 
         Raises:
             TimeoutError: it took too long; what has begun runs on, unheard.
         """
-        async with asyncio.timeout(self._within_s):
+        async with asyncio.timeout(self._within(requests)):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _within(self, requests: int) -> float:

@@ -42,7 +42,8 @@ class GraphFilterConfig:
     item_power: float = 0.5
     """The same of an item's users: once on the way in, once on the way out."""
     sharpen: float = 0.0
-    """For how long what both filters let through is sharpened; 0: not at all, and much cheaper to ask."""
+    """For how long what both filters let through is sharpened; 0: not at all, and much cheaper to ask. Up to 2.7,
+    as one step amplifies beyond that, and less where a power below a half makes the filter's values larger than 1."""
     seed: int = 7
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -22,6 +23,7 @@ from models.interactions import Interactions
 from models.processes import mean_of_all, place
 from models.quiet import fit_quietly, plain_trainer
 from models.shuffled import batches
+from models.sources import encoder as encoder_module
 from models.sources.als import Als, AlsConfig
 from models.sources.encoder import Encoder, SequenceConfig
 from models.unfinished import Unfinished, keep_random, key_of, restore_random
@@ -82,9 +84,12 @@ def train_encoder(
 
 def _key(encoder: Encoder, events: Interactions, now: float, until: float, config: SequenceConfig) -> str:
     choices = {name: choice for name, choice in asdict(config).items() if name not in ("devices", "threads")}
+    code = [Path(file).read_text() for file in (__file__, encoder_module.__file__)]
     columns = (events.user, events.item, events.kind, events.time)
     weights = (tensor.detach().cpu().numpy() for tensor in encoder.state_dict().values())
-    return key_of({**choices, "now": now, "until": until}, (*columns, *weights))
+    return key_of(
+        {**choices, "now": now, "until": until, "code": code, "torch": torch.__version__}, (*columns, *weights)
+    )
 
 
 def _warm_start(encoder: Encoder, events: Interactions, now: float, config: SequenceConfig) -> None:
@@ -213,6 +218,11 @@ class _Training(lightning.LightningModule):
         mean: Tensor = (loss * weight).sum() / total
         self.log("sequence/loss", mean, batch_size=len(item))
         return mean
+
+    def on_train_start(self) -> None:
+        rank, _ = place()
+        if rank:  # all begin with the same random numbers: dropout and negatives would be the same on each
+            torch.manual_seed(self.config.seed + rank + 1_000 * self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep_random(checkpoint, self.data.rng)

@@ -122,6 +122,13 @@ def test_what_is_proposed_stands_above_what_is_not() -> None:
     assert (standing[1, 1:3] > 0).all()
 
 
+def test_equal_scores_stand_alike_however_many() -> None:
+    for count in (2, 3, 5):
+        scores = np.full((1, 100_000), -np.inf, dtype=np.float32)
+        scores[0, :count] = 0.1
+        assert blend.standardised(scores)[0, 0] > 4.0
+
+
 def test_a_source_of_a_single_item_is_heard(holdout: Holdout) -> None:
     made = sources(holdout, 3.0)
     single = np.full((ITEMS + 1, ITEMS + 1), -np.inf, dtype=np.float32)

@@ -78,6 +78,18 @@ def test_what_another_fit_left_is_not_taken_up(known: Known, world, choices: Seq
     assert not list(tmp_path.iterdir())
 
 
+def test_a_damaged_checkpoint_is_thrown_away(known: Known, world, choices: SequenceConfig, tmp_path: Path) -> None:
+    unfinished = Unfinished(tmp_path)
+    whole = weights(Sequence(choices, unfinished=unfinished).fit(known[1], world.end).encoder)
+    [left] = tmp_path.glob("*.ckpt")
+    for content in (b"", left.read_bytes()[:1_000]):
+        left.write_bytes(content)
+        assert unfinished.found(left.stem) is None
+        assert not left.exists()
+    again = weights(Sequence(choices, unfinished=unfinished).fit(known[1], world.end).encoder)
+    torch.testing.assert_close(again, whole, rtol=0.0, atol=0.0)
+
+
 def test_two_processes_end_where_one_ends(known: Known, batch: StateBatch, world, choices: SequenceConfig) -> None:
     # Without what each process draws on its own, dropout and negatives, rounding alone is left between them. Scores are
     # compared, for some weights change none: the bias of keys has rounding for a gradient.
