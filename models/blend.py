@@ -15,7 +15,7 @@ import numpy as np
 
 from models.batch import Ints, StateBatch
 from models.errors import EmptyTrainingDataError
-from models.places import Hide, hidden, in_parts, places_of
+from models.places import Hide, hidden, in_parts, ndcg_of, places_of
 from models.sources.base import Scores, Source
 from models.split import Holdout
 
@@ -136,15 +136,13 @@ class _Part:
         """[S, b, n_items]"""
         self.total = np.zeros_like(standing[0])
         self.row, self.item = row, item
-        """[R] what is wanted by whom"""
+        """[R] what is wanted by whom; everybody wants something"""
 
     def gain_with(self, source: int, k: int) -> float:
         """The users' NDCG@k, summed, if a source was added."""
         scores = self.total + self.standing[source]
         place = np.array([_place(scores[row], item) for row, item in zip(self.row, self.item, strict=True)])
-        right = np.bincount(self.row, minlength=len(scores))
-        ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))[np.minimum(right, k) - 1]
-        return float((np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0) / ideal[self.row]).sum())
+        return float(ndcg_of(self.row, place, len(scores), k).sum())
 
     def add(self, source: int) -> None:
         """The sum has the source once more."""
@@ -166,4 +164,5 @@ def _standing(sources: Mapping[str, Source], validation: Holdout, length: int, h
         # What may not come cannot be wanted: no weights bring it up.
         wanted = stacked[0, part.truth_row, part.truth_item] > _NEVER
         if wanted.any():
-            yield _Part(stacked, part.truth_row[wanted], part.truth_item[wanted])
+            asking, row = np.unique(part.truth_row[wanted], return_inverse=True)
+            yield _Part(stacked[:, asking], row.astype(np.int32), part.truth_item[wanted])

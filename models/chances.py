@@ -8,7 +8,6 @@ import numpy as np
 
 from models.batch import encode
 from models.candidates import generate
-from models.ranker import ranker_input
 from models.recommender import Recommender, padded
 from models.state import UserState
 
@@ -33,8 +32,7 @@ def chances(recommender: Recommender, states: Sequence[UserState], items: Sequen
     wanted = [np.unique(recommender.vocabulary.items.encode(list(some))) for some in items]
     batch = encode(states, recommender.vocabulary, recommender.others)
     found = generate(recommender.sources, batch, recommender.candidates, further=padded(wanted))
-    features = recommender.space.compute(batch, found.items, found.scores, recommender.items)
-    logits = ranker.logits(ranker_input(batch, found.items, features, recommender.items))  # [B, C, H]
+    logits = ranker.logits(recommender.given(batch, found))  # [B, C, H]
     columns = {head: ranker.heads.index(head) for head in probabilities.heads}
     answers: list[Chances] = []
     for row, (state, ids) in enumerate(zip(states, wanted, strict=True)):

@@ -16,7 +16,7 @@ from models.calibration import calibration_error, log_loss
 from models.candidates import Mask, generate
 from models.evaluation import items_of
 from models.ids import IdMap
-from models.ranker import HEADS, ranker_input
+from models.ranker import HEADS
 from models.recommender import Recommender
 from models.state import DAY_S, UserState
 
@@ -89,9 +89,8 @@ def _rows(recommender: Recommender, states: Sequence[UserState], taken: Taken) -
         some = states[start : start + _CHUNK]
         batch = encode(some, recommender.vocabulary, recommender.others)
         found = generate(recommender.sources, batch, recommender.candidates)
-        features = recommender.space.compute(batch, found.items, found.scores, recommender.items)
         inside = found.items > 0
-        said = ranker.logits(ranker_input(batch, found.items, features, recommender.items))
+        said = ranker.logits(recommender.given(batch, found))
         logits.append(said[inside][:, columns])
         did = np.stack([_did(of_user, some, found.items, known) for of_user in taken.values()], axis=-1)  # [B, C, H]
         labels.append(did[inside])

@@ -54,9 +54,7 @@ class Places:
 
     def ndcg(self, k: int) -> Floats:
         """[U] discounted gain at k over the ideal for min(k, right items)."""
-        discount = 1.0 / np.log2(np.arange(2, k + 2))
-        ideal = np.append(0.0, np.cumsum(discount))[np.minimum(self.right, k).astype(int)]
-        return self._sum(1.0 / np.log2(self.place + 2.0), k) / ideal
+        return ndcg_of(self.row, self.place, self.users, k)
 
     def hit_rate(self, k: int) -> Floats:
         """[U] 1 if any right item came among the first k."""
@@ -86,6 +84,21 @@ class Places:
     def _sum(self, gain: Floats, k: int) -> Floats:
         summed: Floats = np.bincount(self.row, np.where(self.place < k, gain, 0.0), self.users).astype(np.float64)
         return summed
+
+
+def ndcg_of(row: Ints, place: npt.NDArray[np.integer], users: int, k: int) -> Floats:
+    """[U] discounted gain at k over the ideal for min(k, right items), of right items [R] by user and place.
+
+    Args:
+        row: [R] which of the users; each has one at least.
+        place: [R] how many items came before it.
+        users: U.
+        k: of the list.
+    """
+    right = np.bincount(row, minlength=users)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))[np.minimum(right, k) - 1]
+    gain = np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0)
+    return np.asarray(np.bincount(row, gain, users) / ideal, dtype=np.float64)
 
 
 def places_of(

@@ -19,7 +19,7 @@ from models.features import FeatureSpace
 from models.ids import is_among
 from models.items import ItemNames, ItemTable
 from models.probabilities import Probabilities
-from models.ranker import Mode, Ranker, ranker_input
+from models.ranker import Mode, Ranker, RankerInput, ranker_input
 from models.reranking import POOL, Pool, arranged
 from models.resting import resting
 from models.rules import Rules
@@ -222,8 +222,7 @@ class Recommender:
         if self.ranker is None:
             return ()
         found = generate(self.sources, batch, self.candidates, further=np.array([[item]], dtype=np.int32))
-        features = self.space.compute(batch, found.items, found.scores, self.items)
-        given = ranker_input(batch, found.items, features, self.items)
+        given = self.given(batch, found)
         return features_of(self.ranker, self.space.names, given, int(np.flatnonzero(found.items[0] == item)[0]))
 
     def recommend(
@@ -360,8 +359,12 @@ class Recommender:
         """[B, C] the score that orders the answer."""
         if self.ranker is None:
             return fused(candidates.scores)
+        return self.ranker.score(self.given(batch, candidates), mode)
+
+    def given(self, batch: StateBatch, candidates: Candidates) -> RankerInput:
+        """What the ranker reads of the users' candidates."""
         features = self.space.compute(batch, candidates.items, candidates.scores, self.items)
-        return self.ranker.score(ranker_input(batch, candidates.items, features, self.items), mode)
+        return ranker_input(batch, candidates.items, features, self.items)
 
     def _limits(self, asks: Sequence[Ask], batch: StateBatch) -> Limits:
         bought = self.target == PURCHASE

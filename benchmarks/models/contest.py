@@ -124,7 +124,7 @@ def figure_of(
             "published": published,
             "models": table,
         },
-    }  # fmt: skip
+    }
 
 
 def _places(score: Scorer, holdout: Holdout, contest: Contest) -> Places:
