@@ -33,17 +33,16 @@ def main(spec: dict) -> dict:
             Columns.User: events["user"],
             Columns.Item: events["item"],
             Columns.Weight: 1.0,
-            Columns.Datetime: pd.to_datetime(events["order"], unit="D"),
+            Columns.Datetime: pd.to_datetime(events["order"], unit="s"),
         }
     )
     seed_everything(spec["seed"])
-    clock = Clock()
 
     def trainer():
         return Trainer(
             max_epochs=spec["epochs"],
             max_time=timedelta(seconds=spec["limit_s"]),
-            callbacks=[clock],
+            callbacks=[Clock()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -65,6 +64,8 @@ def main(spec: dict) -> dict:
     )
     dataset = Dataset.construct(frame)
     model.fit(dataset)
+    # RecTools trains with a copy of the trainer.
+    [clock] = [each for each in model.fit_trainer.callbacks if isinstance(each, Clock)]
     # An epoch of RecTools goes once through every user, and so through every target.
     epochs = clock.batches / -(-events["user"].nunique() // spec["batch_size"])
     asked = model.recommend(sorted(events["user"].unique()), dataset, k=spec["k"], filter_viewed=True)
