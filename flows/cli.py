@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_keys, cli_quarantine, cli_tune
+from flows import cli_features, cli_gate, cli_keys, cli_quarantine, cli_tune
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -123,11 +123,16 @@ def train() -> None:
 def publish(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; unset: the one trained last")] = None,
 ) -> None:
-    """Put a bundle into the model store and into service, and build its Bento."""
+    """Put a bundle into the model store and, if the gate lets it, into service, and build its Bento."""
     from flows.present import console
     from flows.publish import publish_flow
 
     console.print(f"In service: {publish_flow(bundle)}\nNext: kairos serve")
+
+
+app.command()(cli_gate.gate)
+app.command()(cli_gate.approve)
+app.command()(cli_gate.decisions)
 
 
 @app.command()
@@ -306,12 +311,20 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError, TunedReportError
+    from flows.errors import (
+        BentoError,
+        IngestError,
+        ModelRefusedError,
+        ReplayError,
+        ServeError,
+        SplitError,
+        TunedReportError,
+    )
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        TunedReportError, ModelError, NoChampionError,
+        TunedReportError, ModelRefusedError, ModelError, NoChampionError,
     )  # fmt: skip

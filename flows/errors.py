@@ -119,3 +119,7 @@ class SplitError(RuntimeError):
 
 class TunedReportError(RuntimeError):
     """A report of tuning that cannot be used for this evaluation."""
+
+
+class ModelRefusedError(RuntimeError):
+    """The gate does not let a model into service; the message has its reasons."""

@@ -241,6 +241,11 @@ class Settings(BaseSettings):
         return self.home / "evaluations" / f"{tag.partition(':')[2]}.json"
 
     @property
+    def decisions(self) -> Path:
+        """What the gate and operators decided of models, a file each."""
+        return self.home / "decisions"
+
+    @property
     def runs(self) -> Path:
         """Training runs: checkpoints and TensorBoard logs."""
         return self.home / "runs"
