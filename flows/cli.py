@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_gate, cli_keys, cli_quarantine, cli_tune
+from flows import cli_features, cli_gate, cli_keys, cli_platform, cli_quarantine, cli_tune
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -130,6 +130,8 @@ def publish(
     console.print(f"In service: {publish_flow(bundle)}\nNext: kairos serve")
 
 
+app.command()(cli_platform.up)
+app.command()(cli_platform.down)
 app.command()(cli_gate.gate)
 app.command()(cli_gate.approve)
 app.command()(cli_gate.decisions)
@@ -315,6 +317,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
         BentoError,
         IngestError,
         ModelRefusedError,
+        PlatformError,
         ReplayError,
         ServeError,
         SplitError,
@@ -326,5 +329,5 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        TunedReportError, ModelRefusedError, ModelError, NoChampionError,
+        TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
     )  # fmt: skip
