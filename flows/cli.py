@@ -286,6 +286,20 @@ def status() -> None:
     show_status(current(settings()))
 
 
+@app.command()
+def doctor() -> None:
+    """Look the installation over and say what is wrong and what to do. The exit code is 1 if there is an error."""
+    from flows.doctor import diagnose
+    from flows.present import console, show_rows
+
+    with console.status("looking"):
+        found = diagnose(settings())
+    rows = [{"part": each.part, "": each.verdict, "found": each.said, "to do": each.todo} for each in found]
+    show_rows("Kairos", rows)
+    if any(each.verdict == "error" for each in found):
+        raise typer.Exit(1)
+
+
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
