@@ -132,6 +132,7 @@ def publish(
 
 app.command()(cli_platform.up)
 app.command()(cli_platform.down)
+app.command()(cli_platform.notify)
 app.command()(cli_gate.gate)
 app.command()(cli_gate.approve)
 app.command()(cli_gate.decisions)

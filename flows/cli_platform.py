@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated
+
+import typer
+
 from infra.settings import settings
 
 
@@ -17,6 +22,21 @@ def up() -> None:
         "kairos status shows what runs, kairos down stops it.",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+
+
+def notify(
+    url: Annotated[str, typer.Argument(help="Takes a POST of JSON with `text`: a hook of Slack, Mattermost or Teams")],
+) -> None:
+    """Post every alarm and every failed run to a web hook, by an automation of the Prefect server of kairos up."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.notices import notify as tell
+    from flows.platform import api_url
+    from flows.present import console
+
+    with temporary_settings({PREFECT_API_URL: os.environ.get("PREFECT_API_URL") or api_url(settings())}):
+        tell(url)
+    console.print("Alarms and failed runs are posted there from now on; alarms are listed in docs/schedules.md.")
 
 
 def down() -> None:

@@ -52,7 +52,7 @@ class Part:
 def parts(config: Settings) -> tuple[Part, ...]:
     """In the order in which they are started."""
     port = str(config.prefect_port)
-    api = _api(config)
+    api = api_url(config)
     return (
         Part("server", (_tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
         Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos")),
@@ -180,14 +180,15 @@ def _answers(url: str) -> bool:
 
 def _environment(config: Settings) -> dict[str, str]:
     ours = {
-        "PREFECT_API_URL": _api(config),
+        "PREFECT_API_URL": api_url(config),
         "PREFECT_HOME": str(config.platform / "prefect"),
         "KAIROS_ROOT": str(PROJECT_ROOT),
     }
     return environment(config) | ours
 
 
-def _api(config: Settings) -> str:
+def api_url(config: Settings) -> str:
+    """Of the Prefect server that `up` starts."""
     return f"http://127.0.0.1:{config.prefect_port}/api"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.alarms import alarm
 from flows.decisions import Decision, latest_of, record
 from flows.errors import BentoError, ModelRefusedError
 from flows.gate import judge
@@ -87,6 +88,7 @@ def publish_flow(folder: Path | None = None) -> str:
     tag = _publish(folder or newest_bundle(settings()))
     decision = _judge(tag)
     if not decision.accepted:
+        alarm("model-refused", refusal(decision))
         raise ModelRefusedError(refusal(decision))
     _into_service(tag)
     return tag

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -15,7 +19,9 @@ from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.alarms import alarm
 from flows.errors import PlatformError
+from flows.notices import notify
 from flows.pipeline import PipelineReport
 from flows.platform import DEPLOYMENTS, POOL, down, running, up
 from flows.status import status
@@ -70,6 +76,41 @@ async def test_the_worker_runs_one(said: list[str], config: Settings) -> None:
     run = await run_deployment("features/features", timeout=RUN_S, poll_interval=1)
     assert run.state is not None
     assert run.state.is_completed(), (run.state, (config.platform / "worker.log").read_text()[-3000:])
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A web hook that keeps what is posted to it."""
+
+    posted: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *about: object) -> None:
+        """Not on stderr."""
+
+
+def test_an_alarm_is_posted_to_the_hook(said: list[str]) -> None:
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        Thread(target=hook.serve_forever, daemon=True).start()
+        for _ in range(2):  # the second takes the place of the first
+            notify(f"http://127.0.0.1:{hook.server_port}/")
+        deadline = time.monotonic() + 60
+        while not Hook.posted and time.monotonic() < deadline:
+            alarm("model-refused", "kairos:abc is refused")  # until the server has taken the automation up
+            time.sleep(2)
+        hook.shutdown()
+    assert "Kairos: kairos.alarm.model-refused" in Hook.posted[0]
+    assert "kairos:abc is refused" in Hook.posted[0]
+
+
+async def test_drift_triggers_a_training(said: list[str]) -> None:
+    async with get_client() as client:
+        [automation] = [a for a in await client.read_automations() if "train" in a.name]
+    assert automation.trigger.expect == {"kairos.alarm.features-drifted"}
+    assert [action.type for action in automation.actions] == ["run-deployment"]
 
 
 def test_starting_again_starts_only_what_is_missing(said: list[str], config: Settings) -> None:
