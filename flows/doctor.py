@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal
 
 import httpx
+from feast.errors import FeastObjectNotFoundException
 
 from feature_repo.errors import EmptyLakeError, EventLogDownError, FeatureError, RegistryDownError
 from feature_repo.event_log import FEATURES_CONSUMER, open_event_log
@@ -130,11 +131,14 @@ def _online(config: Settings) -> Iterator[Diagnosis]:
     try:
         held = registry.champion(config.champion)
         names = bundle.manifest(registry.bundle_path(held.tag))["features"]
-    except registry.NoChampionError:
-        return
+    except (registry.NoChampionError, ValueError, TypeError):
+        return  # the look at the model says so
     try:
         user = Lake(config.lake).newest_user()
         row = Features.open(config).online_user(user, names, datetime.now(UTC))
+    except FeastObjectNotFoundException as error:
+        yield Diagnosis("online store", "error", f"the registry lacks what the model reads: {error}", "kairos features")
+        return
     except RegistryDownError as error:
         yield Diagnosis("online store", "error", str(error), "start PostgreSQL, or correct KAIROS_REGISTRY")
         return

@@ -50,16 +50,21 @@ def copy(pipeline: PipelineReport, slice_home: Settings, tmp_path: Path) -> Sett
 
 
 def test_each_thing_that_is_wrong_is_named(copy: Settings) -> None:
-    copy.champion.write_text("{")
     copy.keys_file.write_text("{}")
     copy.keys_file.chmod(0o644)
     shutil.rmtree(copy.feast)
-    next((copy.features / "user_activity").glob("*.parquet")).unlink()
+    for snapshot in (copy.features / "user_activity").glob("*.parquet"):
+        snapshot.unlink()
     found = diagnose(copy)
-    assert "is damaged" in errors(found)["model"]
     assert "can be read by others" in errors(found)["home"]
     assert any("snapshots are missing" in each.said for each in told(found, "features"))
     assert any("feature files and registry differ" in each.said for each in told(found, "features"))
+    assert "the registry lacks what the model reads" in errors(found)["online store"]
+
+
+def test_a_damaged_pointer_is_named(copy: Settings) -> None:
+    copy.champion.write_text("{")
+    assert f"{copy.champion} is damaged" in errors(diagnose(copy))["model"]
 
 
 def test_a_model_that_is_gone_from_the_store_is_an_error(copy: Settings) -> None:

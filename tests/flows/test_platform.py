@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import ClassVar
+from uuid import UUID
 
 import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.alarms import alarm
 from flows.errors import PlatformError
 from flows.notices import notify
 from flows.pipeline import PipelineReport
-from flows.platform import DEPLOYMENTS, POOL, down, running, up
+from flows.platform import DEPLOYMENTS, POOL, api_url, down, running, up
 from flows.status import status
-from infra.settings import Settings
+from infra.settings import Settings, environment
 
 WANTED = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
 RUN_S = 240
@@ -48,7 +52,7 @@ def said(config: Settings) -> Iterator[list[str]]:
     lines: list[str] = []
     try:
         up(config, lines.append)
-        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{config.prefect_port}/api"}):
+        with temporary_settings({PREFECT_API_URL: api_url(config)}):
             yield lines
     finally:
         down(config, lines.append)
@@ -72,6 +76,18 @@ async def test_every_deployment_is_registered_with_its_schedule(said: list[str])
         assert known[wanted["name"]].work_pool_name == POOL
 
 
+async def test_the_schedules_make_runs(said: list[str]) -> None:
+    deadline = time.monotonic() + 120
+    planned: set[UUID | None] = set()
+    async with get_client() as client:
+        wanted = {d.id for d in await client.read_deployments()}
+        while planned != wanted and time.monotonic() < deadline:
+            runs = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+            planned |= {run.deployment_id for run in runs if run.deployment_id}
+            await asyncio.sleep(1)
+    assert planned == wanted
+
+
 async def test_the_worker_runs_one(said: list[str], config: Settings) -> None:
     run = await run_deployment("features/features", timeout=RUN_S, poll_interval=1)
     assert run.state is not None
@@ -92,14 +108,19 @@ class Hook(BaseHTTPRequestHandler):
         """Not on stderr."""
 
 
-def test_an_alarm_is_posted_to_the_hook(said: list[str]) -> None:
+ALARM = "from flows.alarms import alarm; alarm('model-refused', 'kairos:abc is refused')"
+
+
+def test_an_alarm_is_posted_to_the_hook(said: list[str], config: Settings) -> None:
+    server = {"PREFECT_API_URL": api_url(config)}
     with HTTPServer(("127.0.0.1", 0), Hook) as hook:
         Thread(target=hook.serve_forever, daemon=True).start()
         for _ in range(2):  # the second takes the place of the first
             notify(f"http://127.0.0.1:{hook.server_port}/")
         deadline = time.monotonic() + 60
         while not Hook.posted and time.monotonic() < deadline:
-            alarm("model-refused", "kairos:abc is refused")  # until the server has taken the automation up
+            # In a process of its own, as a run is; again until the server has taken the automation up.
+            subprocess.run([sys.executable, "-c", ALARM], env=environment(config) | server, check=True)
             time.sleep(2)
         hook.shutdown()
     assert "Kairos: kairos.alarm.model-refused" in Hook.posted[0]
