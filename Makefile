@@ -6,7 +6,7 @@ READY  := $(VENV)/.installed
 # No framework reports home from here.
 export GX_ANALYTICS_ENABLED=false BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 
-.PHONY: help setup demo serve test lint bench bench-features bench-serving bench-models lock clean
+.PHONY: help setup demo serve test lint bench bench-features bench-serving bench-models bench-ops lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -44,6 +44,9 @@ bench-features: $(READY)  ## measure the feature platform, half an hour; writes 
 
 bench-serving: $(READY)  ## measure the service under load, an hour, after make demo; writes reports/serving.json
 	$(BIN)/python -m benchmarks.serving
+
+bench-ops: $(READY)  ## measure how the platform runs by itself, after make demo; writes reports/ops.json
+	$(BIN)/python -m benchmarks.ops
 
 bench-models: $(READY)  ## measure the models on the public sets under KAIROS_DATASETS, hours; writes reports/models.json
 	$(BIN)/python -m benchmarks.models

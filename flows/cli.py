@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_keys, cli_quarantine, cli_tune
+from flows import cli_features, cli_gate, cli_keys, cli_platform, cli_quarantine, cli_tune
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -123,11 +123,19 @@ def train() -> None:
 def publish(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; unset: the one trained last")] = None,
 ) -> None:
-    """Put a bundle into the model store and into service, and build its Bento."""
+    """Put a bundle into the model store and, if the gate lets it, into service, and build its Bento."""
     from flows.present import console
     from flows.publish import publish_flow
 
     console.print(f"In service: {publish_flow(bundle)}\nNext: kairos serve")
+
+
+app.command()(cli_platform.up)
+app.command()(cli_platform.down)
+app.command()(cli_platform.notify)
+app.command()(cli_gate.gate)
+app.command()(cli_gate.approve)
+app.command()(cli_gate.decisions)
 
 
 @app.command()
@@ -279,6 +287,20 @@ def status() -> None:
     show_status(current(settings()))
 
 
+@app.command()
+def doctor() -> None:
+    """Look the installation over and say what is wrong and what to do. The exit code is 1 if there is an error."""
+    from flows.doctor import diagnose
+    from flows.present import console, show_rows
+
+    with console.status("looking"):
+        found = diagnose(settings())
+    rows = [{"part": each.part, "": each.verdict, "found": each.said, "to do": each.todo} for each in found]
+    show_rows("Kairos", rows)
+    if any(each.verdict == "error" for each in found):
+        raise typer.Exit(1)
+
+
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
@@ -306,12 +328,21 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError, TunedReportError
+    from flows.errors import (
+        BentoError,
+        IngestError,
+        ModelRefusedError,
+        PlatformError,
+        ReplayError,
+        ServeError,
+        SplitError,
+        TunedReportError,
+    )
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        TunedReportError, ModelError, NoChampionError,
+        TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
     )  # fmt: skip

@@ -119,3 +119,11 @@ class SplitError(RuntimeError):
 
 class TunedReportError(RuntimeError):
     """A report of tuning that cannot be used for this evaluation."""
+
+
+class PlatformError(RuntimeError):
+    """A part of the local platform did not start; the message names the part and its log."""
+
+
+class ModelRefusedError(RuntimeError):
+    """The gate does not let a model into service; the message has its reasons."""

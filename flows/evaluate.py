@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,7 +45,7 @@ def evaluate_bundle(config: Settings, tag: str) -> Evaluation:
         NoChampionError: the store holds no such bundle.
     """
     recommender = bundle.load(registry.bundle_path(tag))
-    held = _held_out(config)
+    held = held_out(config)
     board: Leaderboard = leaderboard(recommender, *_judged(recommender, held), seed=config.seed)
     write_json(config.evaluation(tag), board)
     cut, end = held.cuts.cut.timestamp(), held.cuts.end.timestamp()
@@ -55,8 +56,8 @@ def evaluate_bundle(config: Settings, tag: str) -> Evaluation:
 
 
 @dataclass(frozen=True)
-class _HeldOut:
-    """The data of an evaluation."""
+class HeldOut:
+    """The data of an evaluation: the newest holdout."""
 
     cuts: Timeline
     events: pa.Table
@@ -70,21 +71,27 @@ def judged(config: Settings, recommender: Recommender) -> tuple[list[UserState],
 
     Items that the model does not know count for nobody.
     """
-    return _judged(recommender, _held_out(config))
+    return _judged(recommender, held_out(config))
 
 
-def _held_out(config: Settings) -> _HeldOut:
+def held_out(config: Settings) -> HeldOut:
+    """What came after the cut, and users as they were at it."""
     cuts = data_timeline(config)
     features = Features.open(config)
     catch_up(features, cuts)
     events = features.events(end=just_before(cuts.end))
-    return _HeldOut(cuts, events, states_at(features, events, cuts.cut))
+    return HeldOut(cuts, events, states_at(features, events, cuts.cut))
 
 
-def _judged(recommender: Recommender, held: _HeldOut) -> tuple[list[UserState], Taken, Taken]:
-    cuts, events, catalogue = held.cuts, held.events, recommender.item_names
-    truth = items_of(events, recommender.target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
-    bought = items_of(events, recommender.target, 0.0, cuts.cut.timestamp(), catalogue)
+def _judged(recommender: Recommender, held: HeldOut) -> tuple[list[UserState], Taken, Taken]:
+    return judged_users(held, recommender.target, recommender.item_names)
+
+
+def judged_users(held: HeldOut, target: str, catalogue: Collection[str]) -> tuple[list[UserState], Taken, Taken]:
+    """As `judged`, by the event type that counts and the items that do."""
+    cuts, events = held.cuts, held.events
+    truth = items_of(events, target, cuts.cut.timestamp(), cuts.end.timestamp(), catalogue)
+    bought = items_of(events, target, 0.0, cuts.cut.timestamp(), catalogue)
     return [state for state in held.states if state.user_id in truth], truth, bought
 
 

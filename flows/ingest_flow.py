@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
+from flows.alarms import alarm
 from flows.connectors import Connector
 from flows.connectors import connector as connector_by_name
 from flows.errors import BatchRefusedError
@@ -74,6 +75,7 @@ def ingest_flow(
             folder = stage_task(source, where, batch_id, moment, progress)
         except BatchRefusedError as refused:
             create_markdown_artifact(str(refused), key="ingest-refused", description="a batch that broke a batch rule")
+            alarm("batch-refused", str(refused))
             raise
         staged = Staged.load(folder)
         committed = commit_task(folder, where)

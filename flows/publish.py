@@ -1,4 +1,4 @@
-"""The publishing step: a bundle goes into BentoML's model store, becomes champion, and is built into a Bento."""
+"""The publishing step: a bundle goes into BentoML's store, through the gate, becomes champion, is made a Bento."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.errors import BentoError
+from flows.alarms import alarm
+from flows.decisions import Decision, latest_of, record
+from flows.errors import BentoError, ModelRefusedError
+from flows.gate import judge
 from flows.naming import run_name
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle, registry
@@ -64,11 +67,61 @@ def _build() -> str:
     return build_bento()
 
 
+@task(name="judge-challenger", retries=1, retry_delay_seconds=5)
+def _judge(tag: str) -> Decision:
+    decision = judge(settings(), tag)
+    record(settings(), decision)
+    create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")
+    return decision
+
+
 @flow(name="publish", flow_run_name=run_name)
 def publish_flow(folder: Path | None = None) -> str:
-    """Publish a bundle, by default the newest, put it into service and build its Bento; returns the model's tag."""
+    """Publish a bundle, by default the newest; if the gate lets it, put it into service and build its Bento.
+
+    Returns:
+        The model's tag.
+
+    Raises:
+        ModelRefusedError: the gate did not; the champion stays.
+    """
     tag = _publish(folder or newest_bundle(settings()))
+    decision = _judge(tag)
+    if not decision.accepted:
+        alarm("model-refused", refusal(decision))
+        raise ModelRefusedError(refusal(decision))
+    _into_service(tag)
+    return tag
+
+
+@flow(name="approve", flow_run_name=run_name)
+def approve_flow(tag: str, because: str) -> str:
+    """Put a model into service whatever the gate said of it; an operator's decision, which is recorded with its reason.
+
+    Raises:
+        ModelRefusedError: there is no reason, or the gate has not judged it yet.
+    """
+    if not because.strip():
+        raise ModelRefusedError("an approval needs a reason: --because 'TEXT'")
+    decision = latest_of(settings(), tag).overridden(because.strip())
+    registry.bundle_path(tag)
+    record(settings(), decision)
+    create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")
+    _into_service(tag)
+    return tag
+
+
+def refusal(decision: Decision) -> str:
+    """Why a model was refused, and what can be done."""
+    stays = f"{decision.champion} stays in service" if decision.champion else "none is in service"
+    return (
+        f"{decision.challenger} is refused, {stays}. "
+        + "; ".join(decision.reasons)
+        + f". To put it into service all the same: kairos approve {decision.challenger} --because 'REASON'"
+    )
+
+
+def _into_service(tag: str) -> None:
     _crown(tag)
     bento = _build()
     create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`")
-    return tag

@@ -97,11 +97,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     """
     if not _is_free(config.host, config.port):
         raise ServeError(f"{config.host}:{config.port} is taken: stop what listens there, or set KAIROS_PORT")
-    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)}
-    start = clock_start(config)
-    if start:
-        environment["KAIROS_CLOCK_START"] = start.isoformat()
-        environment.setdefault("KAIROS_CLOCK_BEGAN", datetime.now(UTC).isoformat())
+    environment = service_environment(config)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     url = f"http://{config.host}:{config.port}"
@@ -115,6 +111,16 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
         time.sleep(0.2)
     process.terminate()
     raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")
+
+
+def service_environment(config: Settings) -> dict[str, str]:
+    """The environment of a service over this home, its clock set where the data are history."""
+    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)}
+    start = clock_start(config)
+    if start:
+        environment["KAIROS_CLOCK_START"] = start.isoformat()
+        environment.setdefault("KAIROS_CLOCK_BEGAN", datetime.now(UTC).isoformat())
+    return environment
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -13,6 +13,7 @@ import httpx
 from feature_repo.errors import EmptyLakeError, EventLogDownError, EventLogFullError
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
+from flows.platform import running
 from infra.settings import Settings
 from models import registry
 
@@ -27,6 +28,7 @@ def status(config: Settings) -> dict[str, dict[str, Any]]:
         "features": _features(config),
         "model": _model(config),
         "service": _service(config),
+        "platform": _platform(config),
         "event log": _events(config),
     }
 
@@ -71,6 +73,15 @@ def _service(config: Settings) -> dict[str, Any]:
     except httpx.HTTPError:
         known["state"] = "not running: run `kairos serve`"
     return known
+
+
+def _platform(config: Settings) -> dict[str, Any]:
+    found = running(config)
+    stopped = [name for name, pid in found.items() if pid is None]
+    state = "does not run: kairos up starts it" if len(stopped) == len(found) else "ok"
+    if stopped and state == "ok":
+        state = f"{', '.join(stopped)} does not run: kairos up starts it"
+    return {"state": state, **{name: f"process {pid}" for name, pid in found.items() if pid}}
 
 
 def _events(config: Settings) -> dict[str, Any]:

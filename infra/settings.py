@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         description="file on this machine's own disk for events while Redis is away; unset: spool.db in the home",
     )
 
+    # Local platform
+    prefect_port: int = Field(default=4200, ge=1, le=65535, description="of the Prefect server that kairos up starts")
+
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
@@ -239,6 +242,16 @@ class Settings(BaseSettings):
     def evaluation(self, tag: str) -> Path:
         """The leaderboard of a published bundle."""
         return self.home / "evaluations" / f"{tag.partition(':')[2]}.json"
+
+    @property
+    def platform(self) -> Path:
+        """What `kairos up` runs: process numbers, logs, Prefect's database."""
+        return self.home / "platform"
+
+    @property
+    def decisions(self) -> Path:
+        """What the gate and operators decided of models, a file each."""
+        return self.home / "decisions"
 
     @property
     def runs(self) -> Path:

@@ -53,7 +53,7 @@ def best_of_all(
     padded[:count] = torch.from_numpy(np.ascontiguousarray(items, dtype=np.float32))
     columns = padded.T.contiguous()
     every = torch.from_numpy(np.ascontiguousarray(users, dtype=np.float32))
-    room = torch.empty(min(block, len(users)), groups * _GROUP)  # one for all blocks: new pages cost a fifth of the time
+    room = torch.empty(min(block, len(users)), groups * _GROUP)  # one for all: new pages for each cost a fifth
     for start in range(0, len(users), block):
         rows = np.arange(start, min(start + block, len(users)))
         scores = torch.mm(every[rows[0] : rows[-1] + 1], columns, out=room[: len(rows)])  # [b, groups * _GROUP]

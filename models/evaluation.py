@@ -90,6 +90,11 @@ def leaderboard(
     return report
 
 
+def as_served(recommender: Recommender, states: Sequence[UserState], k: int, *, novel: bool) -> Answers:
+    """The hybrid's answers, whatever was just bought; with `novel` without what the user had before."""
+    return _in_parts(_ranked(recommender, "hybrid", novel=novel), states, [()] * len(states), k)
+
+
 def _in_parts(answer: Answerer, states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
     """The answers for all, a chunk of users per thread: numpy and torch let go of the interpreter meanwhile."""
 
@@ -102,12 +107,7 @@ def _in_parts(answer: Answerer, states: Sequence[UserState], out: Sequence[Colle
 
 def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     def ranked(mode: Mode, rest: bool = False) -> Answerer:
-        def answer(states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
-            # Not `out`: what is new to a user, the served model has to know by itself.
-            found = recommender.recommend(states, k, novel_only=novel, rest=rest, mode=mode)
-            return [[item.item_id for item in one] for one in found]
-
-        return answer
+        return _ranked(recommender, mode, novel=novel, rest=rest)
 
     def single(source: Source) -> Answerer:
         return lambda states, out, k: source_answers(recommender, source, states, out, k)
@@ -121,6 +121,15 @@ def _models(recommender: Recommender, novel: bool) -> dict[str, Answerer]:
     models[HYBRID] = ranked("hybrid")
     models[RESTING] = ranked("hybrid", rest=True)
     return models
+
+
+def _ranked(recommender: Recommender, mode: Mode, *, novel: bool, rest: bool = False) -> Answerer:
+    def answer(states: Sequence[UserState], out: Sequence[Collection[str]], k: int) -> Answers:
+        # Not `out`: what is new to a user, the served model has to know by itself.
+        found = recommender.recommend(states, k, novel_only=novel, rest=rest, mode=mode)
+        return [[item.item_id for item in one] for one in found]
+
+    return answer
 
 
 def source_answers(

@@ -13,9 +13,9 @@ from models import bundle, registry
 from models.batch import Ints
 from models.item_packer import ItemPacker
 from models.recommender import Recommender
+from models.smoke import try_out, warm_up
 from services.items import ItemWatch, columns_of
 from services.metrics import FAILURES, ITEMS_AGE, LOST_INDEXES, SWAPS, stage
-from services.smoke import try_out, warm_up
 
 log = logging.getLogger("bentoml.kairos.champion")
 

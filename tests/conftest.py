@@ -24,8 +24,10 @@ TOGETHER = {
     "tests/services/test_items.py": "running",
     "tests/services/test_service.py": "running",
     "tests/services/test_swap.py": "running",
-    "tests/flows/test_deployments.py": "pipeline",
+    "tests/flows/test_doctor.py": "pipeline",
+    "tests/flows/test_gate.py": "pipeline",
     "tests/flows/test_pipeline.py": "pipeline",
+    "tests/flows/test_platform.py": "pipeline",
 }
 """Files that share a fixture of the session which is too dear to make in every worker."""
 LONGEST = ("tests/services/", "tests/flows/")

@@ -17,6 +17,7 @@ from prefect.artifacts import create_link_artifact
 from feature_repo.feature import Feature
 from feature_repo.features import discover
 from feature_repo.snapshots import TABLES, snapshot
+from flows.alarms import alarm
 from flows.errors import FeatureQualityError
 from flows.quality.accepted import Accepted
 from flows.quality.rules import DRIFT, DRIFT_LEAST_VALUES, bins_of, column_rules, rows_rule, suite_of
@@ -117,7 +118,11 @@ def accept_drift(
 @task(name="check-features")
 def check_features_task(settings: Settings, moment: datetime, run: str) -> QualityReport:
     """`check_features`, with a link to the Data Docs as an artifact of the run."""
-    report = check_features(settings, moment, run, now=datetime.now(UTC))
+    try:
+        report = check_features(settings, moment, run, now=datetime.now(UTC))
+    except FeatureQualityError as error:
+        alarm("features-drifted" if DRIFT in str(error) else "features-refused", str(error))
+        raise
     create_link_artifact(report.data_docs.as_uri(), link_text="Data Docs", key="features-data-docs")
     return report
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import index, registry
-from services import smoke
+from models import index, registry, smoke
 from services.champion import ChampionWatch
 from services.metrics import LOST_INDEXES, SWAPS
 

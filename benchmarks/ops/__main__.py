@@ -1,0 +1,23 @@
+"""How well the platform runs by itself, each figure in a process of its own; writes reports/ops.json.
+
+    make bench-ops                      all of them, after make demo
+    python -m benchmarks.ops gate_refuses
+
+They read the home of the settings, which `make demo` fills, and leave it as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.figures import measure_figures
+
+FIGURES: Final = {
+    "gate_refuses": "benchmarks.ops.gate_refuses:measure",
+    "gate_noise": "benchmarks.ops.gate_noise:measure",
+}
+"""Figure -> what measures it"""
+LIBRARIES: Final = ("prefect", "bentoml", "feast", "torch", "numpy")
+
+if __name__ == "__main__":
+    measure_figures(__doc__, "benchmarks.ops", FIGURES, "ops.json", LIBRARIES)

@@ -1,0 +1,201 @@
+"""The local platform: Prefect's server, a worker and the service, started and stopped together.
+
+Each is a process of its own that outlives the command. Files under `KAIROS_HOME/platform` name the process and when it
+began, so that a number that another process has got since is never taken for it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from flows.errors import PlatformError
+from flows.json_file import write_json
+from flows.serving import SERVICE, service_environment
+from infra.settings import PROJECT_ROOT, Settings, environment
+from models import registry
+
+POOL: Final = "kairos"
+DEPLOYMENTS: Final = PROJECT_ROOT / "infra" / "prefect.yaml"
+START_S: Final = 180.0
+"""The longest that a part may take until it answers."""
+STOP_S: Final = 30.0
+"""The longest that a part may take to end what it has begun; then it is killed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the platform.
+
+    Attributes:
+        name: what it is called, and its files.
+        command: what is run.
+        health: address that answers once it is ready; None: it is ready when it runs.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    health: str | None = None
+
+
+def parts(config: Settings) -> tuple[Part, ...]:
+    """In the order in which they are started."""
+    port = str(config.prefect_port)
+    api = api_url(config)
+    return (
+        Part("server", (_tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
+        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos")),
+        Part(
+            "service",
+            (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)),
+            f"http://{config.host}:{config.port}/readyz",
+        ),
+    )
+
+
+def up(config: Settings, say: Callable[[str], None] = print) -> None:
+    """Start what does not run yet, and register the deployments.
+
+    Without a champion there is nothing to serve yet: server and worker are started, and the service by the next call.
+
+    Raises:
+        PlatformError: a part ended, or was not ready in time; it names the part's log.
+    """
+    server, worker, service = parts(config)
+    ours = _environment(config)
+    _start(config, server, ours, say)
+    _register(ours, say)
+    _start(config, worker, ours, say)
+    try:
+        registry.champion(config.champion)
+    except registry.NoChampionError:
+        say("service: not started, no model is in service yet; run `kairos demo` or `kairos publish`, then this again")
+        return
+    _start(config, service, ours | service_environment(config), say)
+
+
+def down(config: Settings, say: Callable[[str], None] = print) -> None:
+    """Stop all that runs, the last one first; each may end what it has begun."""
+    for part in reversed(parts(config)):
+        process = _running(config, part.name)
+        if process is None:
+            say(f"{part.name}: does not run")
+            continue
+        _stop(process)
+        _file(config, part.name).unlink(missing_ok=True)
+        say(f"{part.name}: stopped")
+
+
+def running(config: Settings) -> Mapping[str, int | None]:
+    """Part -> its process's number, None where it does not run."""
+    found = {part.name: _running(config, part.name) for part in parts(config)}
+    return {name: process.pid if process else None for name, process in found.items()}
+
+
+def _start(config: Settings, part: Part, env: Mapping[str, str], say: Callable[[str], None]) -> None:
+    if _running(config, part.name):
+        say(f"{part.name}: runs already")
+        return
+    if part.health and _answers(part.health):
+        raise PlatformError(f"{part.name}: something else answers at {part.health}; stop it, or set another port")
+    log = config.platform / f"{part.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        # A session of its own: it outlives this command, and Ctrl-C in this terminal is not for it.
+        process = subprocess.Popen(
+            part.command, cwd=PROJECT_ROOT, env=env, stdout=output, stderr=output,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    write_json(_file(config, part.name), {"pid": process.pid, "began": psutil.Process(process.pid).create_time()})
+    deadline = time.monotonic() + START_S
+    while part.health and not _answers(part.health):
+        if process.poll() is not None:
+            raise PlatformError(f"{part.name}: ended with code {process.returncode}; {log} says why")
+        if time.monotonic() > deadline:
+            raise PlatformError(f"{part.name}: not ready within {START_S:.0f} s; {log} says more")
+        time.sleep(0.2)
+    say(f"{part.name}: started, process {process.pid}, log {log}")
+
+
+def _register(env: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """The work pool and every deployment, anew: a schedule that was edited holds from now on."""
+    file = str(DEPLOYMENTS.relative_to(PROJECT_ROOT))
+    _prefect(env, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _prefect(env, "deploy", "--all", "--prefect-file", file)
+    say(f"deployments: registered from {file}")
+
+
+def _prefect(env: Mapping[str, str], *arguments: str) -> None:
+    done = subprocess.run(
+        [_tool("prefect"), "--no-prompt", *arguments],
+        cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise PlatformError(f"prefect {' '.join(arguments[:2])} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
+
+
+def _stop(process: psutil.Process) -> None:
+    """Ask its session to end; kill what is left of it after a while, its children included."""
+    family = [process, *process.children(recursive=True)]
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGINT)
+    _, left = psutil.wait_procs(family, STOP_S / 2)
+    for each in left:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    _, left = psutil.wait_procs(left, STOP_S / 2)
+    for each in left:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(left, 5)
+
+
+def _running(config: Settings, name: str) -> psutil.Process | None:
+    try:
+        known = json.loads(_file(config, name).read_text())
+        process = psutil.Process(known["pid"])
+        same = abs(process.create_time() - known["began"]) < 1.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _environment(config: Settings) -> dict[str, str]:
+    ours = {
+        "PREFECT_API_URL": api_url(config),
+        "PREFECT_HOME": str(config.platform / "prefect"),
+        "KAIROS_ROOT": str(PROJECT_ROOT),
+    }
+    return environment(config) | ours
+
+
+def api_url(config: Settings) -> str:
+    """Of the Prefect server that `up` starts."""
+    return f"http://127.0.0.1:{config.prefect_port}/api"
+
+
+def _file(config: Settings, name: str) -> Path:
+    return config.platform / f"{name}.json"
+
+
+def _tool(name: str) -> str:
+    """A program of this environment."""
+    return str(Path(sys.executable).with_name(name))

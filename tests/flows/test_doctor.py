@@ -1,0 +1,79 @@
+"""What the doctor finds in a sound installation, and in ones with one thing wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import cli
+from flows.doctor import Diagnosis, diagnose
+from flows.pipeline import PipelineReport
+from infra.settings import Settings
+
+
+def told(found: list[Diagnosis], part: str) -> list[Diagnosis]:
+    return [each for each in found if each.part == part]
+
+
+def errors(found: list[Diagnosis]) -> dict[str, str]:
+    return {each.part: each.said for each in found if each.verdict == "error"}
+
+
+def test_a_sound_installation_has_no_error(pipeline: PipelineReport, slice_home: Settings) -> None:
+    found = diagnose(slice_home)
+    assert errors(found) == {}
+    assert {each.part for each in found} == {
+        "libraries", "home", "data", "features", "online store", "event log", "model", "service", "schedules",
+    }  # fmt: skip
+    [service] = told(found, "service")
+    assert (service.verdict, service.todo) == ("warning", "kairos serve, or kairos up")
+    assert all(each.todo for each in found if each.verdict != "ok")
+
+
+def test_an_empty_home_says_what_to_begin_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = diagnose(Settings(home=tmp_path / "new"))
+    assert set(errors(found)) >= {"data", "model"}
+    [data] = told(found, "data")
+    assert "kairos ingest" in data.todo
+
+
+@pytest.fixture
+def copy(pipeline: PipelineReport, slice_home: Settings, tmp_path: Path) -> Settings:
+    """The installation once more, to break."""
+    home = tmp_path / "home"
+    shutil.copytree(slice_home.home, home, ignore=shutil.ignore_patterns("bentoml", "runs", "gx", "platform"))
+    return slice_home.model_copy(update={"home": home})
+
+
+def test_each_thing_that_is_wrong_is_named(copy: Settings) -> None:
+    copy.keys_file.write_text("{}")
+    copy.keys_file.chmod(0o644)
+    shutil.rmtree(copy.feast)
+    for snapshot in (copy.features / "user_activity").glob("*.parquet"):
+        snapshot.unlink()
+    found = diagnose(copy)
+    assert "can be read by others" in errors(found)["home"]
+    assert any("snapshots are missing" in each.said for each in told(found, "features"))
+    assert any("feature files and registry differ" in each.said for each in told(found, "features"))
+    assert "the registry lacks what the model reads" in errors(found)["online store"]
+
+
+def test_a_damaged_pointer_is_named(copy: Settings) -> None:
+    copy.champion.write_text("{")
+    assert f"{copy.champion} is damaged" in errors(diagnose(copy))["model"]
+
+
+def test_a_model_that_is_gone_from_the_store_is_an_error(copy: Settings) -> None:
+    copy.champion.write_text(json.dumps({"tag": "kairos:gone", "since": "2026-01-01T00:00:00+00:00"}))
+    assert "kairos:gone is not in BentoML's store" in errors(diagnose(copy))["model"]
+
+
+def test_the_command_ends_with_1_where_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.cli.settings", lambda: Settings(home=tmp_path / "new"))
+    result = CliRunner().invoke(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "no events" in result.output

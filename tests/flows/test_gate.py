@@ -1,0 +1,104 @@
+"""What the gate lets into service, on real bundles: the pipeline's champion, and the same spoiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import bentoml
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.ops.worse import WAYS, published
+from flows import cli
+from flows.decisions import Decision, decisions
+from flows.errors import ModelRefusedError
+from flows.gate import judge
+from flows.pipeline import PipelineReport
+from flows.publish import approve_flow, publish_flow
+from infra.settings import Settings
+from models import registry
+
+SURE = (
+    "labels shuffled over items",
+    "ranks backwards",
+    "weights that are no numbers",
+    "stale",
+    "asks for a feature that is gone",
+    "damaged on disk",
+    "a file is missing",
+)
+"""Ways to be worse that eighty households are enough to see; the benchmark has the others."""
+
+
+@pytest.fixture
+def champion(pipeline: PipelineReport, slice_home: Settings) -> Iterator[Path]:
+    """The champion's folder; what a test puts into the stores or into service is gone after it."""
+    held = registry.champion(slice_home.champion).tag
+    stores = (bentoml.models, bentoml.bentos)
+    before = [{str(each.tag) for each in store.list()} for store in stores]
+    yield registry.bundle_path(held)
+    registry.crown(slice_home.champion, held)
+    for store, known in zip(stores, before, strict=True):
+        for each in store.list():
+            if str(each.tag) not in known:
+                store.delete(each.tag)
+
+
+def refused(decision: Decision) -> set[str]:
+    return {finding.check for finding in decision.findings if not finding.passed}
+
+
+def test_the_first_model_was_judged_by_itself(pipeline: PipelineReport, slice_home: Settings) -> None:
+    first = decisions(slice_home)[0]
+    assert (first.challenger, first.champion, first.accepted) == (pipeline.model, None, True)
+    checks = {finding.check for finding in first.findings}
+    assert checks >= {"whole", "reproducible", "features", "better than popularity", "latency", "same answers"}
+
+
+def test_a_model_as_good_is_accepted_and_is_no_improvement(
+    champion: Path, slice_home: Settings, tmp_path: Path
+) -> None:
+    tag = registry.publish(champion, {})
+    decision = judge(slice_home, tag)
+    assert decision.accepted, decision.reasons
+    assert not decision.improvement
+    assert decision.champion == registry.champion(slice_home.champion).tag
+    assert {"quality, all items", "quality, novel items", "coverage", "as fresh"} <= {
+        f.check for f in decision.findings
+    }
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_a_worse_model_is_refused_for_its_reason(
+    name: str, champion: Path, slice_home: Settings, tmp_path: Path
+) -> None:
+    tag = published(champion, WAYS[name], tmp_path)
+    decision = judge(slice_home, tag)
+    assert not decision.accepted
+    assert refused(decision) & set(WAYS[name].refused_by), decision.reasons
+
+
+def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(
+    champion: Path, slice_home: Settings, tmp_path: Path
+) -> None:
+    held = registry.champion(slice_home.champion).tag
+    worse = tmp_path / "worse"
+    tag = published(champion, WAYS["stale"], tmp_path)
+    worse.symlink_to(registry.bundle_path(tag))
+    with pytest.raises(ModelRefusedError, match=r"as fresh: .* kairos approve") as error:
+        publish_flow(worse)
+    assert registry.champion(slice_home.champion).tag == held
+    challenger = str(error.value).partition(" ")[0]
+    with pytest.raises(ModelRefusedError, match="needs a reason"):
+        approve_flow(challenger, " ")
+    with pytest.raises(ModelRefusedError, match="has not judged it"):
+        approve_flow("kairos:unheardof", "why not")
+    assert approve_flow(challenger, "last month's data are damaged") == challenger
+    assert registry.champion(slice_home.champion).tag == challenger
+    last = decisions(slice_home)[-1]
+    assert (last.accepted, last.because) == (True, "last month's data are damaged")
+    assert last.by != "gate"
+    assert refused(last) == {"as fresh", "reproducible"}  # its moment is another than its data's
+    shown = CliRunner().invoke(cli.app, ["decisions"]).output
+    assert "damaged" in shown  # its table is as wide as the terminal, so lines are broken anywhere

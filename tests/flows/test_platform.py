@@ -1,0 +1,169 @@
+"""The local platform, really started: a Prefect server, a worker that runs the deployments, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import ClassVar
+from uuid import UUID
+
+import psutil
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.errors import PlatformError
+from flows.notices import notify
+from flows.pipeline import PipelineReport
+from flows.platform import DEPLOYMENTS, POOL, api_url, down, running, up
+from flows.status import status
+from infra.settings import Settings, environment
+
+WANTED = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+RUN_S = 240
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def config(pipeline: PipelineReport, slice_home: Settings) -> Settings:
+    return slice_home.model_copy(update={"prefect_port": free_port(), "port": free_port()})
+
+
+@pytest.fixture(scope="module")
+def said(config: Settings) -> Iterator[list[str]]:
+    """The platform runs; what starting it said."""
+    lines: list[str] = []
+    try:
+        up(config, lines.append)
+        with temporary_settings({PREFECT_API_URL: api_url(config)}):
+            yield lines
+    finally:
+        down(config, lines.append)
+
+
+def test_all_parts_start_and_the_status_shows_them(said: list[str], config: Settings) -> None:
+    assert all(running(config).values())
+    found = status(config)
+    assert found["platform"]["state"] == "ok"
+    assert {"server", "worker", "service"} <= set(found["platform"])
+    assert found["service"]["state"] == "ok"
+
+
+async def test_every_deployment_is_registered_with_its_schedule(said: list[str]) -> None:
+    async with get_client() as client:
+        known = {d.name: d for d in await client.read_deployments()}
+    assert set(known) == {d["name"] for d in WANTED}
+    for wanted in WANTED:
+        [schedule] = known[wanted["name"]].schedules
+        assert schedule.schedule.cron == wanted["schedules"][0]["cron"]
+        assert known[wanted["name"]].work_pool_name == POOL
+
+
+async def test_the_schedules_make_runs(said: list[str]) -> None:
+    deadline = time.monotonic() + 120
+    planned: set[UUID | None] = set()
+    async with get_client() as client:
+        wanted = {d.id for d in await client.read_deployments()}
+        while planned != wanted and time.monotonic() < deadline:
+            runs = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+            planned |= {run.deployment_id for run in runs if run.deployment_id}
+            await asyncio.sleep(1)
+    assert planned == wanted
+
+
+async def test_the_worker_runs_one(said: list[str], config: Settings) -> None:
+    run = await run_deployment("features/features", timeout=RUN_S, poll_interval=1)
+    assert run.state is not None
+    assert run.state.is_completed(), (run.state, (config.platform / "worker.log").read_text()[-3000:])
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A web hook that keeps what is posted to it."""
+
+    posted: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *about: object) -> None:
+        """Not on stderr."""
+
+
+ALARM = "from flows.alarms import alarm; alarm('model-refused', 'kairos:abc is refused')"
+
+
+def test_an_alarm_is_posted_to_the_hook(said: list[str], config: Settings) -> None:
+    server = {"PREFECT_API_URL": api_url(config)}
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        Thread(target=hook.serve_forever, daemon=True).start()
+        for _ in range(2):  # the second takes the place of the first
+            notify(f"http://127.0.0.1:{hook.server_port}/")
+        deadline = time.monotonic() + 60
+        while not Hook.posted and time.monotonic() < deadline:
+            # In a process of its own, as a run is; again until the server has taken the automation up.
+            subprocess.run([sys.executable, "-c", ALARM], env=environment(config) | server, check=True)
+            time.sleep(2)
+        hook.shutdown()
+    assert "Kairos: kairos.alarm.model-refused" in Hook.posted[0]
+    assert "kairos:abc is refused" in Hook.posted[0]
+
+
+async def test_drift_triggers_a_training(said: list[str]) -> None:
+    async with get_client() as client:
+        [automation] = [a for a in await client.read_automations() if "train" in a.name]
+    assert automation.trigger.expect == {"kairos.alarm.features-drifted"}
+    assert [action.type for action in automation.actions] == ["run-deployment"]
+
+
+def test_starting_again_starts_only_what_is_missing(said: list[str], config: Settings) -> None:
+    before = dict(running(config))
+    worker = psutil.Process(before["worker"])
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait(10)
+    assert "worker does not run" in status(config)["platform"]["state"]
+    lines: list[str] = []
+    up(config, lines.append)
+    after = running(config)
+    assert (after["server"], after["service"]) == (before["server"], before["service"])
+    assert after["worker"] not in (None, before["worker"])
+    assert [line for line in lines if "runs already" in line] == ["server: runs already", "service: runs already"]
+
+
+def test_a_port_that_something_else_has_is_told(said: list[str], config: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    elsewhere = config.model_copy(update={"home": tmp_path})
+    with pytest.raises(PlatformError, match="server: something else answers at"):
+        up(elsewhere, lambda line: None)
+
+
+def test_stopping_leaves_nothing_behind(said: list[str], config: Settings) -> None:
+    processes = [psutil.Process(pid) for pid in running(config).values() if pid]
+    family = [child for process in processes for child in process.children(recursive=True)] + processes
+    assert len(processes) == 3
+    lines: list[str] = []
+    down(config, lines.append)
+    deadline = time.monotonic() + 10
+    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family):
+        assert time.monotonic() < deadline, [each for each in family if each.is_running()]
+        time.sleep(0.2)
+    assert set(running(config).values()) == {None}
+    down(config, lines.append)
+    assert lines[-3:] == ["service: does not run", "worker: does not run", "server: does not run"]
