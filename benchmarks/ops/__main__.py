@@ -14,6 +14,7 @@ from benchmarks.figures import measure_figures
 
 FIGURES: Final = {
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
+    "kill_flow": "benchmarks.ops.kill_flow:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
 }
 """Figure -> what measures it"""
