@@ -1,4 +1,4 @@
-"""RecTools' SASRec on a table of events, trained for some epochs or until time is up; runs in the peers' environment.
+"""RecTools' SASRec on a table of events, trained until time is up; runs in the peers' environment.
 
 python rectools_sasrec.py SPEC.json RESULT.json
 """
@@ -40,7 +40,7 @@ def main(spec: dict) -> dict:
 
     def trainer():
         return Trainer(
-            max_epochs=spec["epochs"],
+            max_epochs=-1,
             max_time=timedelta(seconds=spec["limit_s"]),
             callbacks=[Clock()],
             logger=False,
@@ -58,7 +58,6 @@ def main(spec: dict) -> dict:
         batch_size=spec["batch_size"],
         lr=spec["learning_rate"],
         loss="softmax",
-        epochs=spec["epochs"],
         dataloader_num_workers=0,
         get_trainer_func=trainer,
     )
