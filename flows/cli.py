@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_keys, cli_quarantine, cli_tune
+from flows import cli_features, cli_keys, cli_lake, cli_quarantine, cli_tune
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -280,6 +280,7 @@ def status() -> None:
 
 
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_lake.app, name="lake")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
 

@@ -62,7 +62,7 @@ def drop_superseded(events: Path, now: datetime) -> None:
     for folder in events.parent.iterdir():
         is_older = folder.name.isdigit() and _number(folder) < _number(events)
         if is_older and folder.stat().st_mtime < (now - READ_FOR).timestamp():
-            shutil.rmtree(folder)
+            shutil.rmtree(folder.rename(folder.with_suffix(_PARTIAL)))  # a kill leaves what looks unfinished
 
 
 def sync(path: Path) -> None:
