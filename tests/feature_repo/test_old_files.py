@@ -19,7 +19,7 @@ from tests.feature_repo.conftest import event
 
 NOW = datetime(2024, 3, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
-LATER = (s.CONTEXT, s.VARIANT, s.POSITION, s.VALUE)
+LATER = (s.CONTEXT, s.VARIANT, s.POSITION)
 """Columns that this test takes for new."""
 ITEMS_LATER = (s.ATTRIBUTES, s.BRAND)
 
@@ -56,7 +56,7 @@ def test_features_of_old_files(features: Features, write: Write, first: Sequence
     assert features.events()[s.PRICE].to_pylist() == [2.0, None, 3.0]
     found = lineage(features, "user_activity:purchases_7d", "u").computed
     assert found is not None
-    assert [one[s.ITEM_ID] for one in found.events] == ["b", "a"]
+    assert [one[s.ITEM_ID] for one in found.newest_events] == ["b", "a"]
 
 
 def test_what_newer_files_have_is_read_and_what_the_contract_does_not_know_is_not(
