@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_keys, cli_lake, cli_quarantine, cli_tune
+from flows import cli_backup, cli_features, cli_keys, cli_lake, cli_quarantine, cli_tune
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -279,6 +279,8 @@ def status() -> None:
     show_status(current(settings()))
 
 
+app.command()(cli_backup.backup)
+app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_lake.app, name="lake")
 app.add_typer(cli_quarantine.app, name="quarantine")
@@ -307,12 +309,20 @@ def main() -> None:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
-    from flows.errors import BentoError, IngestError, ReplayError, ServeError, SplitError, TunedReportError
+    from flows.errors import (
+        BackupError,
+        BentoError,
+        IngestError,
+        ReplayError,
+        ServeError,
+        SplitError,
+        TunedReportError,
+    )
     from infra.keys import KeysError
     from models.errors import ModelError
     from models.registry import NoChampionError
 
     return (
-        SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        TunedReportError, ModelError, NoChampionError,
+        SettingsError, KeysError, FeatureError, IngestError, BackupError, BentoError, ServeError, ReplayError,
+        SplitError, TunedReportError, ModelError, NoChampionError,
     )  # fmt: skip
