@@ -7,9 +7,8 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from flows.backup_manifest import HOME, Held, digest
@@ -34,7 +33,7 @@ class Copier:
 
     into: Path
     before: Path | None = None
-    held: Mapping[str, Held] = MappingProxyType({})
+    held: Mapping[str, Held] = field(default_factory=dict)
 
     def tree(self, source: Path, name: str, *, written_once: bool) -> None:
         """All files of a folder, or one file, under a name in the backup.

@@ -31,40 +31,10 @@ from flows.ingest import IngestReport, ingest
 from flows.lake_layout import READ_FOR
 from flows.lake_writer import lake_lock
 from infra.settings import PROJECT_ROOT, Settings
+from tests.flows.killer import Killed, Killer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-class Killed(BaseException):
-    """The end of a process: no `except Exception` hears of it."""
-
-
-class Killer:
-    """Ends whoever touches files under a folder, right before one of the steps."""
-
-    def __init__(self) -> None:
-        self.folder: str | None = None
-        self.left = 0
-        sys.addaudithook(self._step)  # for good, as Python has it
-
-    def arm(self, folder: Path, step: int) -> None:
-        self.folder, self.left = str(folder), step
-
-    def _step(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.folder is None or not (event == "open" or event.startswith(("os.", "shutil."))):
-            return
-        if not any(str(argument).startswith(self.folder) for argument in arguments[:2]):
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.folder = None
-            raise Killed
-
-
-@pytest.fixture(scope="module")
-def killer() -> Killer:
-    return Killer()
 
 
 @pytest.fixture
