@@ -279,6 +279,23 @@ def status() -> None:
     show_status(current(settings()))
 
 
+@app.command()
+def prune(
+    days: Annotated[
+        float | None, typer.Option(min=1, help="What is older may go; unset: KAIROS_KEEP_DAYS, and without it nothing")
+    ] = None,
+) -> None:
+    """Remove old rejected rows, training runs, and models that nothing leads to any more. Events stay for good."""
+    from dataclasses import asdict
+
+    from flows.present import show_rows
+    from flows.prune_flow import prune_flow
+
+    if not (days or settings().keep_days):
+        raise typer.BadParameter("nothing says what is old: name --days, or set KAIROS_KEEP_DAYS")
+    show_rows("Removed", [asdict(prune_flow(days))])
+
+
 app.command()(cli_backup.backup)
 app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         default=None, description="folder of the backups, best on another disk; unset: beside the home"
     )
     backups_kept: int = Field(default=7, ge=1, description="how many backups stay; the oldest go")
+    keep_days: float | None = Field(
+        default=None, ge=1, description="rejected rows, training runs and models of no use go when older; unset: none"
+    )
 
     # Ingest
     source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")

@@ -46,7 +46,18 @@ async def test_every_deployment_is_registered_with_its_schedule(registered: None
     assert (
         set(known)
         == {d["name"] for d in DEPLOYMENTS}
-        == {"ingest", "features", "refresh", "train", "publish", "evaluate", "pipeline"}
+        == {
+            "ingest",
+            "features",
+            "refresh",
+            "train",
+            "publish",
+            "evaluate",
+            "pipeline",
+            "compact",
+            "backup",
+            "prune",
+        }
     )
     for wanted in DEPLOYMENTS:
         [schedule] = known[wanted["name"]].schedules
