@@ -67,13 +67,11 @@ class Copier:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    if source.is_file():
-        yield source
-    for folder, folders, names in os.walk(source):
-        folders.sort()
-        for name in sorted(names):
-            if not name.endswith(_PASSING) and ".partial" not in name:
-                yield Path(folder, name)
+    # Not by a glob, which fails on a folder that goes meanwhile.
+    walked = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
+    for file in [source] if source.is_file() else sorted(walked):
+        if not file.name.endswith(_PASSING) and ".partial" not in str(file.relative_to(source.parent)):
+            yield file
 
 
 def _same(file: Path, copy: Path) -> bool:

@@ -122,6 +122,7 @@ def test_a_wiped_home_comes_back_the_same(config: Settings) -> None:
     shutil.rmtree(config.home)
     done = restore(backup.folder, config, now=NOW)
     assert (done.aside, done.moved) == (None, False)
+    assert not list(config.home.rglob("*.lock"))
     found = files(config.home)
     assert found.pop("bentoml/models/kairos/latest") == b"m3"
     assert found == wanted

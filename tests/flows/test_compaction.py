@@ -10,6 +10,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,9 +55,9 @@ def lake(config: Settings, request: pytest.FixtureRequest) -> Path:
     return config.lake
 
 
-def rows(batch: int, count: int = 400) -> pa.Table:
+def rows(batch: int, number: int = 400) -> pa.Table:
     """Events of a batch: later ones in later batches, but for some."""
-    when = [NOW - timedelta(days=60 - 10 * batch, minutes=37 * n) for n in range(count)]
+    when = [NOW - timedelta(days=60 - 10 * batch, minutes=37 * n) for n in range(number)]
     return pa.Table.from_pylist(
         [
             {
@@ -293,11 +294,13 @@ def test_columns_of_another_version_stay(config: Settings, lake: Path) -> None:
 
 @pytest.fixture
 def ingested(config: Settings, tmp_path: Path) -> Callable[[range], IngestReport]:
+    hours = count()  # batches of one moment would lie in any order
+
     def run(numbers: range) -> IngestReport:
         source = tmp_path / "events.csv"
         lines = [f"e{n},u{n % 7},i{n % 11},click,{1_483_271_606 + n}\n" for n in numbers]
         source.write_text("event_id,user_id,item_id,behavior,timestamp\n" + "".join(lines))
-        return ingest(CsvFiles(source), config, now=NOW, progress=False)
+        return ingest(CsvFiles(source), config, now=NOW + next(hours) * HOUR, progress=False)
 
     return run
 
