@@ -6,6 +6,7 @@ the features, then the lake. What lies between is read from the log again, which
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from feature_repo.file_lock import file_lock
 from feature_repo.lake import EVENTS_LINK, GENERATIONS, Lake
 from feature_repo.packed_files import PackedFiles
 from feature_repo.snapshots import one_writer
-from flows.backup_copy import Copier
+from flows.backup_copy import Copier, files_of
 from flows.backup_manifest import HOME, BackupManifest, Held, backups_in, digest
 from flows.errors import BackupError
 from flows.lake_layout import sync
@@ -109,7 +110,9 @@ def _fill(copier: Copier, settings: Settings, now: datetime, wait_s: float) -> B
         copier.tree(settings.packed, settings.packed.name, written_once=False)
         copier.tree(settings.feast, settings.feast.name, written_once=False)
     with lake_lock(settings, wait_s):
-        _take_lake(copier, settings)
+        listed = _take_lake(copier, settings)
+    for file, name in listed:
+        copier.file(file, name, written_once=True)
     taken = {*_LAKE, settings.features.name, settings.packed.name, settings.feast.name}
     for path in parts:
         if path.suffix != ".db" and path.name not in taken:
@@ -125,19 +128,21 @@ def _fill(copier: Copier, settings: Settings, now: datetime, wait_s: float) -> B
     left_out = (*missing, *_elsewhere(settings))
     manifest = BackupManifest(now, version("kairos-recsys"), str(home), tag, left_out, files)
     manifest.save(backup)
-    for path in (backup / HOME, backup):
-        sync(path)
+    for folder, _, _ in os.walk(backup):
+        sync(Path(folder))
     return manifest
 
 
-def _take_lake(copier: Copier, settings: Settings) -> None:
+def _take_lake(copier: Copier, settings: Settings) -> list[tuple[Path, str]]:
+    """The lake's tables and what goes with them; returns the event files with their names in the backup, which stay for
+    hours: they are many, and nobody needs to wait for them."""
     lake = settings.lake
-    copier.tree(Lake(lake).events_folder, f"{lake.name}/{EVENTS_LINK}", written_once=True)
     for path in sorted(lake.iterdir()) if lake.is_dir() else ():
         if path.name not in (EVENTS_LINK, GENERATIONS):
             copier.tree(path, f"{lake.name}/{path.name}", written_once=True)
     copier.tree(settings.quarantine, settings.quarantine.name, written_once=True)
     copier.tree(settings.source_marks, settings.source_marks.name, written_once=False)
+    return [(file, f"{lake.name}/{EVENTS_LINK}/{file.name}") for file in files_of(Lake(lake).events_folder)]
 
 
 def _champion(pointer: Path) -> Champion | None:

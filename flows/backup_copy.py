@@ -42,15 +42,21 @@ class Copier:
             written_once: nobody writes into a file that is there, they are only replaced and removed: they may be
                 shared by several names.
         """
-        for file in _files(source):
-            target = self.into / HOME / name / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
+        for file in files_of(source):
             with suppress(FileNotFoundError):  # gone since it was listed, as what is in passing goes
-                if _is_sqlite(file):
-                    _copy_database(file, target)
-                elif not (written_once and self._shared(file, target)):
-                    shutil.copy2(file, target)
-                sync(target)
+                self.file(file, str(Path(name, file.relative_to(source))), written_once=written_once)
+
+    def file(self, file: Path, name: str, *, written_once: bool) -> None:
+        """One file, as in `tree`."""
+        target = self.into / HOME / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if written_once and self._shared(file, target):
+            return
+        if _is_sqlite(file):
+            _copy_database(file, target)
+        else:
+            shutil.copy2(file, target)
+        sync(target)
 
     def _shared(self, file: Path, target: Path) -> bool:
         """A second name for the file, or for the copy that the backup before has of it, if that is still whole."""
@@ -66,7 +72,8 @@ class Copier:
         return _linked(copy, target)
 
 
-def _files(source: Path) -> Iterator[Path]:
+def files_of(source: Path) -> Iterator[Path]:
+    """A file itself, or what a folder holds, but for what is in passing."""
     # Not by a glob, which fails on a folder that goes meanwhile.
     walked = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
     for file in [source] if source.is_file() else sorted(walked):
