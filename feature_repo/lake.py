@@ -1,4 +1,4 @@
-"""The lake as the feature engine sees it: accepted events and tables. Ingest writes it, nobody else."""
+"""The lake as the feature engine sees it: accepted events and tables. Ingest alone adds to it."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _elsewhere(settings: Settings) -> list[str]:
         found.append("the online rows are in Redis: `kairos features` makes them anew")
     if settings.registry_url:
         found.append("Feast's registry is in PostgreSQL: pg_dump it, or `kairos features` makes it anew")
-    elif settings.registry:
+    elif settings.registry and not Path(settings.registry).absolute().is_relative_to(settings.home.absolute()):
         found.append(f"Feast's registry is {settings.registry}: `kairos features` makes it anew")
     if not settings.spool.is_relative_to(settings.home.absolute()):
         found.append(f"events that wait for Redis are in {settings.spool} of each machine")

@@ -1,4 +1,4 @@
-"""The only code that writes the lake: one writer at a time, whole files, renamed into place."""
+"""The only way into the lake: one writer at a time, whole files, renamed into place."""
 
 from __future__ import annotations
 
