@@ -1,4 +1,4 @@
-"""The lake as the feature engine sees it: accepted events and tables. Ingest writes it, nobody else."""
+"""The lake as the feature engine sees it: accepted events and tables. Ingest alone adds to it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo import schema as s
 from feature_repo.errors import EmptyLakeError
+
+EVENTS_LINK: Final = "events"
+"""In the lake: leads to the folder of the event files."""
+GENERATIONS: Final = "generations"
+"""In the lake: the folders that `EVENTS_LINK` may lead to, numbered; see `flows.lake_layout`."""
+
+_SQL_TYPES: Final = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+    pa.map_(pa.string(), pa.string()): "MAP(VARCHAR, VARCHAR)",
+}
 
 
 @dataclass(frozen=True)
@@ -21,13 +36,35 @@ class Lake:
     root: Path
 
     @property
+    def events_folder(self) -> Path:
+        """The folder of the event files as of now, by its own name and not by the link that leads there.
+
+        A compaction makes another folder and turns the link. Who has listed one folder reads its files to the end:
+        they stay for hours.
+        """
+        link = self.root / EVENTS_LINK
+        try:
+            return link.resolve(strict=True)
+        except FileNotFoundError:  # nothing was ingested yet, or the writer is just moving a folder of before links
+            return max(self.generations(), default=link)
+
+    def generations(self) -> list[Path]:
+        """The numbered folders of event files, whole ones alone, in any order."""
+        return [path for path in (self.root / GENERATIONS).glob("*") if path.name.isdigit()]
+
+    @property
     def events(self) -> str:
-        """Glob of the event files."""
-        return str(self.root / "events" / "*.parquet")
+        """Glob of the event files; they need not have the same columns, see `rows_sql`."""
+        return str(self.events_folder / "*.parquet")
+
+    @property
+    def events_sql(self) -> str:
+        """SQL of all events, by the contract's columns."""
+        return rows_sql(self.events, s.EVENTS)
 
     @property
     def _all_events(self) -> str:
-        return f"read_parquet('{_quoted(self.events)}')"
+        return f"({self.events_sql})"
 
     @property
     def items(self) -> Path:
@@ -43,7 +80,7 @@ class Lake:
         Raises:
             EmptyLakeError: no event was ever ingested.
         """
-        if not any((self.root / "events").glob("*.parquet")):
+        if not any(self.events_folder.glob("*.parquet")):
             raise EmptyLakeError(f"no events under {self.root}: run `kairos ingest EVENTS.csv` or `kairos demo` first")
         for path, schema in ((self.items, s.ITEMS), (self.users, s.USERS)):
             if not path.exists():
@@ -91,6 +128,24 @@ class Lake:
         ]
         source = f"read_parquet('{_quoted(str(table))}') t"
         return list(duckdb.sql(f"SELECT {', '.join(prints)} FROM {source}").fetchall()[0]) if prints else []
+
+
+def rows_sql(files: str, schema: pa.Schema) -> str:
+    """SQL of the rows of Parquet files, by the columns of a contract.
+
+    The contract may have grown since a file was written: what a file does not have is null, even if none of them has
+    it. Columns that the contract does not know are left out.
+
+    Args:
+        files: a path or a glob.
+        schema: the contract.
+    """
+    names = ", ".join(schema.names)
+    nulls = ", ".join(f"NULL::{_SQL_TYPES[column.type]} AS {column.name}" for column in schema)
+    return (
+        f"SELECT {names} FROM (SELECT {nulls} WHERE false UNION ALL BY NAME "
+        f"SELECT * FROM read_parquet('{_quoted(files)}', union_by_name = true))"
+    )
 
 
 def _quoted(path: str) -> str:

@@ -19,6 +19,7 @@ from feature_repo.event import Event
 from feature_repo.event_log import INGEST_CONSUMER, open_event_log, unread
 from feature_repo.feature import HOUR_OF_WEEK, MOMENT, Feature
 from feature_repo.features import discover
+from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
 from feature_repo.snapshots import TABLES
 from feature_repo.store import Features
@@ -204,10 +205,10 @@ def _events(lake: Path, feature: Feature, entity: str) -> tuple[str, dict[str, A
     key = _KEYS.get(feature.entity.join_key)
     of_entity = f"AND ({key})::VARCHAR = $entity" if key else ""
     sql = (
-        f"SELECT {', '.join(_SHOWN)}, {s.TIMESTAMP} FROM read_parquet($files) "
+        f"SELECT {', '.join(_SHOWN)}, {s.TIMESTAMP} FROM ({Lake(lake).events_sql}) "
         f"WHERE {s.EVENT_TYPE} <> '{s.IMPRESSION}' {of_entity}"
     )
-    return sql, {"files": str(lake / "events" / "*.parquet")} | ({"entity": entity} if key else {})
+    return sql, {"entity": entity} if key else {}
 
 
 def _table_shares(lake: Path, table: str) -> Iterator[Share]:
@@ -246,7 +247,7 @@ def _since(
     """The entity's events up to `moment` that are not in the snapshot, oldest first."""
     config = features.settings
     found: dict[str, dict[str, Any]] = {}
-    if any((config.lake / "events").glob("*.parquet")):
+    if any(Lake(config.lake).events_folder.glob("*.parquet")):
         sql, parameters = _events(config.lake, feature, entity)
         rows = con.sql(
             f"{sql} AND {s.TIMESTAMP} <= $moment AND ({s.TIMESTAMP} > $start OR NOT ({_IN_MANIFEST}))",

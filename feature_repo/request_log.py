@@ -164,6 +164,11 @@ class RequestLog:
         for _, *row in self._rows("WHERE length(row) > 0 ORDER BY position DESC LIMIT ?", (limit,)):
             yield _as_request(row)
 
+    def models(self) -> set[str]:
+        """Tags of the bundles that answered."""
+        with self._lock:
+            return {tag for (tag,) in self._db.execute("SELECT DISTINCT model FROM requests")}
+
     def read(self, since: datetime | None = None) -> Iterator[LoggedRequest]:
         """Every request in the order of logging, a few in memory at a time; those logged meanwhile, too.
 

@@ -24,7 +24,7 @@ from feature_repo.disk import full_disk_named
 from feature_repo.engines.base import Cut, Engine
 from feature_repo.feature import Feature, Input
 from feature_repo.feature_code import code_digest
-from feature_repo.file_lock import file_lock
+from feature_repo.file_lock import WAIT_S, file_lock
 from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
 
@@ -158,13 +158,13 @@ def prune(features: Iterable[Feature], moments: Sequence[datetime], into: Path) 
 
 
 @contextmanager
-def one_writer(into: Path) -> Iterator[None]:
+def one_writer(into: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     """Nobody else writes snapshots under `into`.
 
     Raises:
-        FeaturesBusyError: somebody does.
+        FeaturesBusyError: somebody does, for longer than `wait_s`.
     """
-    with file_lock(into.with_name(f"{into.name}.lock"), f"the snapshots' folder {into}"):
+    with file_lock(into.with_name(f"{into.name}.lock"), f"the snapshots' folder {into}", wait_s):
         yield
 
 

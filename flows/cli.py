@@ -11,7 +11,16 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_features, cli_gate, cli_keys, cli_platform, cli_quarantine, cli_tune
+from flows import (
+    cli_backup,
+    cli_features,
+    cli_gate,
+    cli_keys,
+    cli_lake,
+    cli_platform,
+    cli_quarantine,
+    cli_tune,
+)
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -301,7 +310,27 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def prune(
+    days: Annotated[
+        float | None, typer.Option(min=1, help="What is older may go; unset: KAIROS_KEEP_DAYS, and without it nothing")
+    ] = None,
+) -> None:
+    """Remove old rejected rows, training runs, and models that nothing leads to any more. Events stay for good."""
+    from dataclasses import asdict
+
+    from flows.present import show_rows
+    from flows.prune_flow import prune_flow
+
+    if not (days or settings().keep_days):
+        raise typer.BadParameter("nothing says what is old: name --days, or set KAIROS_KEEP_DAYS")
+    show_rows("Removed", [asdict(prune_flow(days))])
+
+
+app.command()(cli_backup.backup)
+app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_lake.app, name="lake")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
 
@@ -329,6 +358,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
     """Errors that tell the user what to do."""
     from feature_repo.errors import FeatureError
     from flows.errors import (
+        BackupError,
         BentoError,
         IngestError,
         ModelRefusedError,
@@ -343,6 +373,6 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
     from models.registry import NoChampionError
 
     return (
-        SettingsError, KeysError, FeatureError, IngestError, BentoError, ServeError, ReplayError, SplitError,
-        TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
+        SettingsError, KeysError, FeatureError, IngestError, BackupError, BentoError, ServeError, ReplayError,
+        SplitError, TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
     )  # fmt: skip

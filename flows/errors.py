@@ -105,6 +105,14 @@ class FeatureQualityError(FeatureError):
     """Features that break their expectations stay out of the online store."""
 
 
+class BackupError(RuntimeError):
+    """A backup that cannot be made, or cannot be restored; what is there is as it was."""
+
+
+class DamagedBackupError(BackupError):
+    """A backup that is not what was written; names the file."""
+
+
 class ReplayError(RuntimeError):
     """A logged answer that cannot be made again."""
 

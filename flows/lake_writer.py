@@ -1,4 +1,4 @@
-"""The only code that writes the lake: one writer at a time, whole files, renamed into place."""
+"""The only way into the lake: one writer at a time, whole files, renamed into place."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from feature_repo import schema as s
 from feature_repo.batch import Batch, batch_file
 from feature_repo.file_lock import try_lock
 from flows.errors import LakeBusyError
+from flows.lake_layout import settled_events, sync
 from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE, Staged
 from infra.settings import Settings
 
@@ -52,7 +53,7 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 file.seek(0)
                 raise LakeBusyError(
-                    f"process {file.read().strip() or '?'} is writing {settings.lake}, one ingest at a time: "
+                    f"process {file.read().strip() or '?'} is writing {settings.lake}, one writer at a time: "
                     f"wait for it to end and run this again"
                 )
             time.sleep(0.2)
@@ -72,16 +73,16 @@ def commit_batch(folder: Path, settings: Settings) -> Committed:
         folder: from `stage_batch`; gone afterwards.
     """
     lake = settings.lake
-    (lake / "events").mkdir(parents=True, exist_ok=True)
+    events = settled_events(lake)
     tables = sorted((folder / TABLES_FOLDER).glob("*.parquet"))
     moves = [(table, lake / TABLES_FOLDER / table.name) for table in tables]
     for file, schema, id_column in ((ITEMS_FILE, s.ITEMS, s.ITEM_ID), (USERS_FILE, s.USERS, s.USER_ID)):
         if (folder / file).exists():
             _merge(folder / file, lake / file, schema, id_column)
             moves.append((folder / file, lake / file))
-    committed = _new_events(folder / EVENTS_FILE, lake / "events")
+    committed = _new_events(folder / EVENTS_FILE, events)
     if committed.accepted:
-        moves.append((folder / EVENTS_FILE, lake / "events" / f"{folder.name}.parquet"))
+        moves.append((folder / EVENTS_FILE, events / f"{folder.name}.parquet"))
     if moves:  # told of before it is there: no event is without its batch
         _batch(Staged.load(folder), committed).save(folder / _BATCH_FILE)
         moves.insert(0, (folder / _BATCH_FILE, batch_file(lake, folder.name)))
@@ -158,14 +159,6 @@ def _quoted(path: Path) -> str:
 def _put(source: Path, target: Path) -> None:
     """Rename into place; on the disk before and after, so that a power cut leaves the old file or the new one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sync(source)
+    sync(source)
     os.replace(source, target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(target.parent)

@@ -13,6 +13,7 @@ import httpx
 from feature_repo.errors import EmptyLakeError, EventLogDownError, EventLogFullError
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
+from flows.backup_manifest import backups_in
 from flows.platform import running
 from infra.settings import Settings
 from models import registry
@@ -30,6 +31,7 @@ def status(config: Settings) -> dict[str, dict[str, Any]]:
         "service": _service(config),
         "platform": _platform(config),
         "event log": _events(config),
+        "backup": _backup(config),
     }
 
 
@@ -39,7 +41,8 @@ def _data(config: Settings) -> dict[str, Any]:
     except EmptyLakeError as error:
         return {"state": str(error)}
     rejected = len(list(config.quarantine.glob("*.parquet")))
-    return {"state": "ok", **summary, "batches with rejected rows": rejected}
+    files = len(list(Lake(config.lake).events_folder.glob("*.parquet")))
+    return {"state": "ok", **summary, "event files": files, "batches with rejected rows": rejected}
 
 
 def _features(config: Settings) -> dict[str, Any]:
@@ -96,6 +99,13 @@ def _events(config: Settings) -> dict[str, Any]:
             }
     except (EventLogDownError, EventLogFullError) as error:
         return {"state": str(error)}
+
+
+def _backup(config: Settings) -> dict[str, Any]:
+    backups = backups_in(config.backups_folder)
+    if not backups:
+        return {"state": "none: run `kairos backup`"}
+    return {"state": "ok", "newest": backups[-1], "backups": len(backups)}
 
 
 def _age(path: Path) -> datetime:

@@ -51,6 +51,14 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".kairos"), description="everything Kairos keeps, in one folder")
     reports: Path = Field(default=Path("reports"), description="where reports/*.json are written")
 
+    backups: Path | None = Field(
+        default=None, description="folder of the backups, best on another disk; unset: beside the home"
+    )
+    backups_kept: int = Field(default=7, ge=1, description="how many backups stay; the oldest go")
+    keep_days: float | None = Field(
+        default=None, ge=1, description="rejected rows, training runs and models of no use go when older; unset: none"
+    )
+
     # Ingest
     source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")
     chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
@@ -183,6 +191,11 @@ class Settings(BaseSettings):
         """The registry's database in SQLAlchemy's form, with the driver that is installed; None: it is a file."""
         scheme, found, rest = (self.registry or "").partition("://")
         return f"postgresql+psycopg://{rest}" if found and scheme.startswith("postgres") else None
+
+    @property
+    def backups_folder(self) -> Path:
+        """Where backups are kept: never inside of the home, which may be lost."""
+        return (self.backups or self.home.with_name(f"{self.home.name}-backups")).absolute()
 
     @property
     def lake(self) -> Path:

@@ -18,7 +18,7 @@ from ibis.expr.types import Table
 from feature_repo import inputs as cuts
 from feature_repo import schema as s
 from feature_repo.feature import MOMENT, Input
-from feature_repo.lake import Lake
+from feature_repo.lake import Lake, rows_sql
 
 TIME: Final = "timestamp('UTC', 6)"
 """Microseconds, as in the lake."""
@@ -58,16 +58,16 @@ class DuckDBEngine:
         """An input of events that several features read is stored in DuckDB; for one feature it is a view, of which
         only the columns that the feature reads are computed."""
         tables: dict[Input, Table] = {
-            "items": con.read_parquet(self.lake.items),
-            "users": con.read_parquet(self.lake.users),
+            "items": _view(con, "all_items", rows_sql(str(self.lake.items), s.ITEMS)),
+            "users": _view(con, "all_users", rows_sql(str(self.lake.users), s.USERS)),
         }
         if moment is None:
             return tables
         at = ibis.literal(moment.astimezone(UTC)).cast(TIME)
-        events = con.read_parquet(self.lake.events)
+        events = _view(con, "all_events", self.lake.events_sql)
         if self.fresh is not None:
             con.con.register("fresh", self.fresh)  # Ibis's own way stumbles over DuckDB 2's DROP VIEW
-            events = events.select(*s.EVENTS.names).union(con.table("fresh"))
+            events = events.union(con.table("fresh"))
         events = events.mutate(**{MOMENT: at})
         events = cuts.with_category(events, tables["items"], at)
         readers = Counter(inputs)
@@ -78,3 +78,9 @@ class DuckDBEngine:
             elif readers[name]:
                 tables[name] = con.create_table(f"cut_{name}", cut(events), temp=True)
         return tables
+
+
+def _view(con: Backend, name: str, sql: str) -> Table:
+    # Not through Ibis: it would take the SQL apart.
+    con.con.execute(f"CREATE TEMP VIEW {name} AS {sql}")
+    return con.table(name)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 import ibis
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
 
 from feature_repo import inputs as cuts
+from feature_repo import schema as s
 from feature_repo.engines.spark_session import errors_named, new_session
 from feature_repo.feature import MOMENT, Input
 from feature_repo.lake import Lake
@@ -65,9 +67,13 @@ class SparkCut:
             shutil.rmtree(parts, ignore_errors=True)
         return int(pq.read_metadata(file).num_rows)
 
-    def read(self, name: str, path: str) -> Table:
+    def read(self, name: str, path: str, contract: pa.Schema) -> Table:
+        """Files of the lake, by the contract's columns: null where a file is from before a column was in it."""
+        from ibis.backends.pyspark.datatypes import PySparkSchema
+
+        schema = PySparkSchema.from_ibis(ibis.Schema.from_pyarrow(contract))
         with errors_named(self._folder):
-            return self._view(name, self._session.read.parquet(_uri(path)))
+            return self._view(name, self._session.read.schema(schema).parquet(_uri(path)))
 
     def derive(self, name: str, table: Table, *, keep: bool) -> Table:
         """A view of an expression. Kept, it is computed once, and held in memory as far as there is room."""
@@ -118,12 +124,12 @@ class SparkEngine:
             cut.release()
 
     def _fill(self, cut: SparkCut, moment: datetime | None, inputs: Collection[Input]) -> None:
-        cut.tables["items"] = cut.read("items", str(self.lake.items))
-        cut.tables["users"] = cut.read("users", str(self.lake.users))
+        cut.tables["items"] = cut.read("items", str(self.lake.items), s.ITEMS)
+        cut.tables["users"] = cut.read("users", str(self.lake.users), s.USERS)
         if moment is None:
             return
         at = ibis.literal(moment.astimezone(UTC)).cast(TIME)
-        events = cut.read("all_events", self.lake.events).mutate(**{MOMENT: at})
+        events = cut.read("all_events", self.lake.events, s.EVENTS).mutate(**{MOMENT: at})
         events = cuts.with_category(events, cut.tables["items"], at)
         readers = Counter(inputs)
         if readers["history"]:

@@ -63,7 +63,7 @@ class Source:
         """
         path = parquet_path(source, repo_path)
         try:
-            rows = con.sql(f"SELECT * FROM read_parquet({text(path)})")
+            rows = con.sql(f"SELECT * FROM {_rows(path)}")
         except duckdb.IOException as error:
             raise SourceError(f"source {source.name!r}: cannot read {path}: {str(error).splitlines()[0]}") from error
         types = {name: str(kind) for name, kind in zip(rows.columns, rows.types, strict=True)}
@@ -72,7 +72,7 @@ class Source:
 
     @property
     def sql(self) -> str:
-        return f"read_parquet({text(self.path)})"
+        return _rows(self.path)
 
     def column(self, name: str) -> str:
         """The column's name in the files.
@@ -94,3 +94,8 @@ class Source:
         """SQL of columns, each under the name that it is asked for, or maps to."""
         wanted = names if isinstance(names, Mapping) else {name: name for name in names}
         return ", ".join(f"{ident(self.column(name))} AS {ident(shown)}" for name, shown in wanted.items())
+
+
+def _rows(path: str) -> str:
+    # By name: a column that came later is null in the files of before.
+    return f"read_parquet({text(path)}, union_by_name = true)"

@@ -79,7 +79,7 @@ def _cut(lake: Lake, known: Lake, whole: Lake, events: int, users: int | None) -
             (copy.root / f"{table}.parquet").symlink_to((lake.root / f"{table}.parquet").absolute())
     con = duckdb.connect()
     con.execute("SET TimeZone = 'UTC'")
-    con.read_parquet(lake.events).create_view("lake")
+    con.execute(f"CREATE VIEW lake AS {lake.events_sql}")
     chosen = ""
     if users is not None:
         # By a hash: the same users every time, and not the first who came.

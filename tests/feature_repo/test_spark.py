@@ -140,6 +140,21 @@ def test_the_setting_chooses_the_engine(cluster: Cluster, tmp_path: Path) -> Non
     assert {path.suffix for path in snapshot.parent.iterdir()} == {".parquet", ".json"}
 
 
+def test_files_from_before_a_column_was_in_the_contract(cluster: Cluster, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.events_folder.mkdir(parents=True)
+    new = to_arrow([_event("u", "b", NOW - DAY, context={"discount": "0.5"})])
+    old = to_arrow([_event("u", "a", NOW - 2 * DAY)]).drop_columns([s.CONTEXT, s.VARIANT])
+    for name, rows in (("1", old), ("2", new)):
+        pq.write_table(rows, lake.events_folder / f"{name}.parquet")
+    lake.prepare()
+    with SparkEngine(lake, cluster.master, cluster.folder).cut(NOW, ["events"]) as cut:
+        events = cut.tables["events"]
+        cut.write(events.select(s.ITEM_ID, s.DISCOUNT, MOMENT), tmp_path / "rows.parquet")
+    found = pq.read_table(tmp_path / "rows.parquet").sort_by(s.ITEM_ID)
+    assert found[s.DISCOUNT].to_pylist() == [None, 0.5]
+
+
 def test_nothing_is_left_in_the_current_folder(cluster: Cluster, both: object) -> None:
     assert not list(cluster.started_in.iterdir())
     assert (cluster.folder / "spark.log").exists()

@@ -10,6 +10,7 @@ import pytest
 from flows.demo import COMPLETE_JOURNEY, run_demo
 from flows.pipeline import PipelineReport
 from infra.settings import Settings, settings
+from tests.flows.killer import Killer
 
 HOUSEHOLDS = 80
 
@@ -33,3 +34,9 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def pipeline(slice_home: Settings) -> PipelineReport:
     """The whole pipeline, once, as the demo runs it, on the first households of the real data."""
     return run_demo(slice_home, COMPLETE_JOURNEY, {"households": HOUSEHOLDS})
+
+
+@pytest.fixture(scope="session")
+def killer() -> Killer:
+    """One for all tests: Python keeps an audit hook for good."""
+    return Killer()

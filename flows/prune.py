@@ -1,0 +1,114 @@
+"""What piles up and can go: rejected rows, what trainings leave, models that nothing leads to any more.
+
+Events are not among it. Features of a moment are computed from all events before it, and are known to be up to date by
+how many there are; the ids of events are what an ingest knows a repetition by.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bentoml import bentos
+from bentoml import models as store
+
+from feature_repo.request_log import RequestLog
+from flows.lake_writer import lake_lock
+from flows.quarantine import list_batches, quarantine_file
+from infra.settings import Settings
+from models.registry import MODEL_NAME, NoChampionError, champion
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many went of each."""
+
+    quarantined_batches: int = 0
+    runs: int = 0
+    bundles: int = 0
+    models: int = 0
+    bentos: int = 0
+
+
+def prune(settings: Settings, *, keep_days: float, now: datetime, wait_s: float = 0.0) -> Pruned:
+    """Remove what is older than `keep_days`, but for what something may still ask for: the newest trained bundle, the
+    champions that the pointer remembers, the models of logged answers, and the Bentos with one of these.
+
+    Args:
+        now: UTC.
+        wait_s: how long to wait for a writer of the lake, who may be filing rejected rows.
+
+    Raises:
+        LakeBusyError: another process writes the lake.
+    """
+    before = now - timedelta(days=keep_days)
+    with lake_lock(settings, wait_s):
+        batches = _drop_batches(settings.quarantine, before)
+    runs = _drop_folders(_dated(settings.runs), before)
+    bundles = _drop_folders(_dated(settings.bundles)[:-1], before)
+    kept = _asked_for(settings)
+    return Pruned(batches, runs, bundles, _drop_models(settings, kept, before), _drop_bentos(kept, before))
+
+
+def _drop_batches(quarantine: Path, before: datetime) -> int:
+    old = [batch.batch_id for batch in list_batches(quarantine) if batch.rejected_at < before]
+    for batch_id in old:
+        quarantine_file(quarantine, batch_id).unlink()
+    return len(old)
+
+
+def _dated(folder: Path) -> list[tuple[datetime, Path]]:
+    """The folders that are named by when a training began, oldest first; an unfinished training has another name."""
+    found = []
+    for path in folder.glob("*"):
+        try:
+            found.append((datetime.strptime(path.name, "%Y%m%dT%H%M%S").replace(tzinfo=UTC), path))
+        except ValueError:
+            continue
+    return sorted(found)
+
+
+def _drop_folders(dated: list[tuple[datetime, Path]], before: datetime) -> int:
+    old = [path for began, path in dated if began < before]
+    for path in old:
+        shutil.rmtree(path)
+    return len(old)
+
+
+def _asked_for(settings: Settings) -> set[str]:
+    """Tags of the models that a rollback or a replay may need."""
+    tags: set[str] = set()
+    try:
+        in_service = champion(settings.champion)
+    except NoChampionError:
+        pass
+    else:
+        tags |= {in_service.tag, *(reign.tag for reign in in_service.before)}
+    if settings.request_log.exists():
+        log = RequestLog.of(settings)
+        tags |= log.models()
+        log.close()
+    return tags
+
+
+def _drop_models(settings: Settings, kept: set[str], before: datetime) -> int:
+    ours = [model for model in store.list() if model.tag.name == MODEL_NAME]
+    old = [model.tag for model in ours if str(model.tag) not in kept and model.info.creation_time < before]
+    for tag in old:
+        store.delete(tag)
+        settings.evaluation(str(tag)).unlink(missing_ok=True)
+    return len(old)
+
+
+def _drop_bentos(kept: set[str], before: datetime) -> int:
+    ours = [bento for bento in bentos.list() if bento.tag.name == MODEL_NAME]
+    old = [
+        bento.tag
+        for bento in ours
+        if bento.info.creation_time < before and not kept & {str(model.tag) for model in bento.info.all_models}
+    ]
+    for tag in old:
+        bentos.delete(tag)
+    return len(old)
