@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 
@@ -52,6 +54,20 @@ async def test_every_deployment_is_registered_with_its_schedule(registered: None
         [schedule] = known[wanted["name"]].schedules
         assert schedule.schedule.cron == wanted["schedules"][0]["cron"]
         assert known[wanted["name"]].work_pool_name == POOL
+
+
+async def test_the_server_makes_the_runs_that_are_due(registered: None) -> None:
+    """As its scheduler does; SQLAlchemy 2.1 refuses what that writes, and no deployment would ever run."""
+    only = DeploymentFilter(name=DeploymentFilterName(any_=["train"]))
+    async with get_client() as client:
+        [deployment] = await client.read_deployments(deployment_filter=only)
+        # Days ahead, where no worker of a test looks.
+        begin = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+        asked = {"start_time": begin, "min_runs": 2, "max_runs": 2}
+        answer = await client._client.post(f"/deployments/{deployment.id}/schedule", json=asked)
+        assert answer.is_success, answer.text
+        runs = await client.read_flow_runs(deployment_filter=only)
+    assert [(run.expected_start_time.hour, run.expected_start_time.minute) for run in runs] == [(2, 0)] * 2
 
 
 async def test_a_worker_runs_one(pipeline: PipelineReport, registered: None, worker_env: dict[str, str]) -> None:
