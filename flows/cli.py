@@ -135,8 +135,14 @@ def publish(
     """Put a bundle into the model store and, if the gate lets it, into service, and build its Bento."""
     from flows.present import console
     from flows.publish import publish_flow
+    from models.registry import champion
 
-    console.print(f"In service: {publish_flow(bundle)}\nNext: kairos serve")
+    tag = publish_flow(bundle)
+    if (held := champion(settings().champion).tag) == tag:
+        console.print(f"In service: {tag}\nNext: kairos serve")
+    else:
+        console.print(f"Nothing new: the newest bundle is {tag} already, and {held} is in service.", soft_wrap=True)
+        console.print("Name the bundle's folder to publish it again.")
 
 
 app.command()(cli_platform.up)

@@ -64,7 +64,7 @@ class Decision:
             return f"approved by {self.by}: {self.because}"
         if not self.accepted:
             return "refused"
-        if self.champion is None:
+        if self.champion in (None, self.challenger):
             return "accepted: there is no champion to compare with"
         return "accepted: better than the champion" if self.improvement else "accepted: no worse than the champion"
 

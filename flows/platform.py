@@ -1,7 +1,7 @@
 """The local platform: Prefect's server, a worker and the service, started and stopped together.
 
-Each is a process of its own that outlives the command. Files under `KAIROS_HOME/platform` name the process and when it
-began, so that a number that another process has got since is never taken for it.
+Each is a process of its own that outlives the command. Files under `KAIROS_HOME/platform` name them, and a mark in
+their environment, which their children inherit, tells them from whatever has got their number since.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,10 @@ from typing import Final
 import httpx
 import psutil
 
+from feature_repo.file_lock import file_lock
 from flows.errors import PlatformError
 from flows.json_file import write_json
-from flows.serving import SERVICE, service_environment
+from flows.serving import SERVICE, service_clock
 from infra.settings import PROJECT_ROOT, Settings, environment
 from models import registry
 
@@ -32,6 +33,8 @@ START_S: Final = 180.0
 """The longest that a part may take until it answers."""
 STOP_S: Final = 30.0
 """The longest that a part may take to end what it has begun; then it is killed."""
+MARK: Final = "KAIROS_PART"
+"""Variable that names part and home in the environment of a part's processes"""
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,43 @@ def up(config: Settings, say: Callable[[str], None] = print) -> None:
 
     Raises:
         PlatformError: a part ended, or was not ready in time; it names the part's log.
+        FeaturesBusyError: another `up` or `down` is at it for longer than a part may take.
     """
     server, worker, service = parts(config)
-    ours = _environment(config)
-    _start(config, server, ours, say)
-    _register(ours, say)
-    _start(config, worker, ours, say)
-    try:
-        registry.champion(config.champion)
-    except registry.NoChampionError:
-        say("service: not started, no model is in service yet; run `kairos demo` or `kairos publish`, then this again")
-        return
-    _start(config, service, ours | service_environment(config), say)
+    with _alone(config):
+        ours = _environment(config)
+        _start(config, server, ours, say)
+        _register(ours, say)
+        _start(config, worker, ours, say)
+        try:
+            registry.champion(config.champion)
+        except registry.NoChampionError:
+            say("service: not started, no model is in service yet: kairos demo or kairos publish, then this again")
+            return
+        _start(config, service, ours | service_clock(config), say)
 
 
 def down(config: Settings, say: Callable[[str], None] = print) -> None:
-    """Stop all that runs, the last one first; each may end what it has begun."""
-    for part in reversed(parts(config)):
-        process = _running(config, part.name)
-        if process is None:
-            say(f"{part.name}: does not run")
-            continue
-        _stop(process)
-        _file(config, part.name).unlink(missing_ok=True)
-        say(f"{part.name}: stopped")
+    """Stop all that runs, the last one first, and what a part that died has left; each may end what it has begun.
+
+    Raises:
+        FeaturesBusyError: as `up`.
+    """
+    with _alone(config):
+        for part in reversed(parts(config)):
+            found = _processes(config, part.name)
+            if not found:
+                say(f"{part.name}: does not run")
+                continue
+            _stop(lambda name=part.name: _processes(config, name))  # type: ignore[misc]
+            _file(config, part.name).unlink(missing_ok=True)
+            say(f"{part.name}: stopped")
+
+
+@contextmanager
+def _alone(config: Settings) -> Iterator[None]:
+    with file_lock(config.platform / "platform.lock", "the local platform", START_S):
+        yield
 
 
 def running(config: Settings) -> Mapping[str, int | None]:
@@ -104,28 +120,33 @@ def running(config: Settings) -> Mapping[str, int | None]:
 
 
 def _start(config: Settings, part: Part, env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    if _running(config, part.name):
+    log = config.platform / f"{part.name}.log"
+    if process := _running(config, part.name):
+        _wait(part, process, log)
         say(f"{part.name}: runs already")
         return
     if part.health and _answers(part.health):
         raise PlatformError(f"{part.name}: something else answers at {part.health}; stop it, or set another port")
-    log = config.platform / f"{part.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    marked = {**env, MARK: _mark(config, part.name)}
     with log.open("ab") as output:
         # A session of its own: it outlives this command, and Ctrl-C in this terminal is not for it.
-        process = subprocess.Popen(
-            part.command, cwd=PROJECT_ROOT, env=env, stdout=output, stderr=output,
+        started = subprocess.Popen(
+            part.command, cwd=PROJECT_ROOT, env=marked, stdout=output, stderr=output,
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-    write_json(_file(config, part.name), {"pid": process.pid, "began": psutil.Process(process.pid).create_time()})
+    write_json(_file(config, part.name), {"pid": started.pid})
+    _wait(part, psutil.Process(started.pid), log)
+    say(f"{part.name}: started, process {started.pid}, log {log}")
+
+
+def _wait(part: Part, process: psutil.Process, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while part.health and not _answers(part.health):
-        if process.poll() is not None:
-            raise PlatformError(f"{part.name}: ended with code {process.returncode}; {log} says why")
+        if not _is_alive(process):
+            raise PlatformError(f"{part.name}: ended before it was ready; {log} says why")
         if time.monotonic() > deadline:
             raise PlatformError(f"{part.name}: not ready within {START_S:.0f} s; {log} says more")
         time.sleep(0.2)
-    say(f"{part.name}: started, process {process.pid}, log {log}")
 
 
 def _register(env: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -145,30 +166,52 @@ def _prefect(env: Mapping[str, str], *arguments: str) -> None:
         raise PlatformError(f"prefect {' '.join(arguments[:2])} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
 
 
-def _stop(process: psutil.Process) -> None:
-    """Ask its session to end; kill what is left of it after a while, its children included."""
-    family = [process, *process.children(recursive=True)]
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGINT)
-    _, left = psutil.wait_procs(family, STOP_S / 2)
-    for each in left:
-        with suppress(psutil.NoSuchProcess):
-            each.terminate()
-    _, left = psutil.wait_procs(left, STOP_S / 2)
-    for each in left:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    psutil.wait_procs(left, 5)
+def _stop(family: Callable[[], Collection[psutil.Process]]) -> None:
+    """Ask all of a part's processes to end, and kill what is left of them after a while.
+
+    Args:
+        family: who they are now: what has begun in between belongs to them.
+    """
+    for ask, within_s in ((signal.SIGINT, STOP_S / 2), (signal.SIGTERM, STOP_S / 2), (signal.SIGKILL, 5.0)):
+        for each in family():
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(ask)
+        deadline = time.monotonic() + within_s
+        while family() and time.monotonic() < deadline:
+            time.sleep(0.2)
 
 
 def _running(config: Settings, name: str) -> psutil.Process | None:
+    """The part's first process."""
     try:
-        known = json.loads(_file(config, name).read_text())
-        process = psutil.Process(known["pid"])
-        same = abs(process.create_time() - known["began"]) < 1.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        process = psutil.Process(json.loads(_file(config, name).read_text())["pid"])
     except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
+    return process if _is_ours(process, _mark(config, name)) else None
+
+
+def _processes(config: Settings, name: str) -> list[psutil.Process]:
+    """All of a part: children have its environment, in whatever session they run and whoever has died above them."""
+    mark = _mark(config, name)
+    return [process for process in psutil.process_iter() if _is_ours(process, mark)]
+
+
+def _is_ours(process: psutil.Process, mark: str) -> bool:
+    try:
+        return _is_alive(process) and process.environ().get(MARK) == mark
+    except psutil.Error:  # somebody else's, or gone
+        return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _mark(config: Settings, name: str) -> str:
+    return f"{name} of {config.home.resolve()}"
 
 
 def _answers(url: str) -> bool:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
+import bentoml
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -17,6 +19,11 @@ from flows.gate import judge
 from flows.naming import run_name
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle, registry
+
+BUNDLE: Final = "bundle"
+"""In a published model's metadata: the folder that it was made of"""
+TRIES: Final = 3
+"""Another champion may go into service while a challenger is judged."""
 
 
 def newest_bundle(config: Settings) -> Path:
@@ -34,7 +41,16 @@ def newest_bundle(config: Settings) -> Path:
 def publish_bundle(folder: Path) -> str:
     """Copy the bundle into the model store; returns its tag."""
     about = bundle.manifest(folder)
-    return registry.publish(folder, {key: about[key] for key in ("fingerprint", "code_version", "feature_service")})
+    told = {key: about[key] for key in ("fingerprint", "code_version", "feature_service")}
+    return registry.publish(folder, {**told, BUNDLE: folder.name})
+
+
+def published_as(folder: Path) -> str | None:
+    """Tag of the newest model that was made of a bundle; None: it was never published."""
+    made = [
+        model for model in bentoml.models.list(registry.MODEL_NAME) if model.info.metadata.get(BUNDLE) == folder.name
+    ]
+    return str(max(made, key=lambda model: model.info.creation_time).tag) if made else None
 
 
 def build_bento() -> str:
@@ -57,9 +73,9 @@ def _publish(folder: Path) -> str:
     return publish_bundle(folder)
 
 
-@task(name="crown-champion", retries=1, retry_delay_seconds=2)
-def _crown(tag: str) -> registry.Champion:
-    return registry.crown(settings().champion, tag)
+@task(name="crown-champion")
+def _crown(tag: str, instead_of: str | None) -> registry.Champion:
+    return registry.crown(settings().champion, tag, instead_of=instead_of)
 
 
 @task(name="build-bento", retries=1, retry_delay_seconds=5)
@@ -79,19 +95,31 @@ def _judge(tag: str) -> Decision:
 def publish_flow(folder: Path | None = None) -> str:
     """Publish a bundle, by default the newest; if the gate lets it, put it into service and build its Bento.
 
+    Without a folder a bundle that was published before is left alone: whatever was decided of it, or a rollback after
+    it, stays.
+
     Returns:
         The model's tag.
 
     Raises:
         ModelRefusedError: the gate did not; the champion stays.
     """
+    if folder is None and (known := published_as(newest_bundle(settings()))):
+        create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
+        return known
     tag = _publish(folder or newest_bundle(settings()))
-    decision = _judge(tag)
-    if not decision.accepted:
-        alarm("model-refused", refusal(decision))
-        raise ModelRefusedError(refusal(decision))
-    _into_service(tag)
-    return tag
+    for _ in range(TRIES):
+        decision = _judge(tag)
+        if not decision.accepted:
+            alarm("model-refused", refusal(decision))
+            raise ModelRefusedError(refusal(decision))
+        try:
+            _crown(tag, decision.champion or "")
+        except registry.OtherChampionError:
+            continue  # an operator was faster: beside that one, then
+        _pack(tag)
+        return tag
+    raise ModelRefusedError(f"{tag}: the champion changed {TRIES} times while it was judged; publish again")
 
 
 @flow(name="approve", flow_run_name=run_name)
@@ -107,7 +135,8 @@ def approve_flow(tag: str, because: str) -> str:
     registry.bundle_path(tag)
     record(settings(), decision)
     create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")
-    _into_service(tag)
+    _crown(tag, None)
+    _pack(tag)
     return tag
 
 
@@ -121,7 +150,6 @@ def refusal(decision: Decision) -> str:
     )
 
 
-def _into_service(tag: str) -> None:
-    _crown(tag)
+def _pack(tag: str) -> None:
     bento = _build()
     create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`")

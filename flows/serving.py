@@ -97,7 +97,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     """
     if not _is_free(config.host, config.port):
         raise ServeError(f"{config.host}:{config.port} is taken: stop what listens there, or set KAIROS_PORT")
-    environment = service_environment(config)
+    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)} | service_clock(config)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     url = f"http://{config.host}:{config.port}"
@@ -113,14 +113,11 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")
 
 
-def service_environment(config: Settings) -> dict[str, str]:
-    """The environment of a service over this home, its clock set where the data are history."""
-    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)}
+def service_clock(config: Settings) -> dict[str, str]:
+    """Variables that set a service's clock, where the data are history."""
     start = clock_start(config)
-    if start:
-        environment["KAIROS_CLOCK_START"] = start.isoformat()
-        environment.setdefault("KAIROS_CLOCK_BEGAN", datetime.now(UTC).isoformat())
-    return environment
+    began = os.environ.get("KAIROS_CLOCK_BEGAN") or datetime.now(UTC).isoformat()
+    return {"KAIROS_CLOCK_START": start.isoformat(), "KAIROS_CLOCK_BEGAN": began} if start else {}
 
 
 def _is_free(host: str, port: int) -> bool:

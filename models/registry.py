@@ -37,6 +37,10 @@ class NoChampionError(RuntimeError):
     """No bundle is in service yet."""
 
 
+class OtherChampionError(RuntimeError):
+    """Another champion is in service than the one that a challenger was compared with."""
+
+
 class NoEarlierChampionError(NoChampionError):
     """There is no champion to go back to."""
 
@@ -97,11 +101,16 @@ def check(folder: Path) -> None:
             raise BundleError(f"{file}: not what was published; publish again")
 
 
-def crown(pointer: Path, tag: str, *, now: datetime | None = None) -> Champion:
+def crown(pointer: Path, tag: str, *, instead_of: str | None = None, now: datetime | None = None) -> Champion:
     """Put a published bundle into service; running services follow without a restart.
+
+    Args:
+        tag: of the bundle.
+        instead_of: the only champion that it may take the place of, empty: only of none; None: whatever is in service.
 
     Raises:
         NoChampionError: the store holds no such model.
+        OtherChampionError: another one is in service by now.
     """
     bundle_path(tag)
     with _alone(pointer):
@@ -110,6 +119,8 @@ def crown(pointer: Path, tag: str, *, now: datetime | None = None) -> Champion:
         except (NoChampionError, ValueError, TypeError):  # the first one, or a pointer that somebody damaged
             before: tuple[Reign, ...] = ()
         else:
+            if instead_of is not None and held.tag != instead_of:
+                raise OtherChampionError(f"{held.tag} is in service by now, {tag} was compared with {instead_of}")
             before = held.before if held.tag == tag else (Reign(held.tag, held.since), *held.before)
         return _point(pointer, tag, before, now)
 

@@ -23,7 +23,8 @@ SEEDS: Final = tuple(range(101, 111))
 def measure() -> dict[str, Any]:
     """The figure: how many of the challengers are refused, or called an improvement."""
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as home:
-        os.environ |= {"KAIROS_HOME": home, "KAIROS_REPORTS": f"{home}/reports"}
+        own = {"KAIROS_HOME": home, "KAIROS_REPORTS": f"{home}/reports", "BENTOML_HOME": f"{home}/bentoml"}
+        os.environ |= own
         settings.cache_clear()
         pipeline_flow(COMPLETE_JOURNEY, {"households": HOUSEHOLDS})
         found = [_judged(seed) for seed in SEEDS]
