@@ -24,7 +24,9 @@ def notify(url: str) -> None:
     Args:
         url: takes a POST of JSON with `text`, as Slack's, Mattermost's and Teams' incoming hooks do.
     """
-    block = CustomWebhookNotificationBlock(name=NAME, url=url, json_data={"text": "{{subject}}\n{{body}}"})
+    # Whoever knows a hook can post to it, so Prefect keeps the address as a secret.
+    text = {"text": "{{subject}}\n{{body}}"}
+    block = CustomWebhookNotificationBlock(name=NAME, url="{{hook}}", json_data=text, secrets={"hook": url})
     block_id = block.save(NAME, overwrite=True)
     _forget()
     Automation(

@@ -98,7 +98,9 @@ def _drop_models(settings: Settings, kept: set[str], before: datetime) -> int:
     old = [model.tag for model in ours if str(model.tag) not in kept and model.info.creation_time < before]
     for tag in old:
         store.delete(tag)
-        settings.evaluation(str(tag)).unlink(missing_ok=True)
+        evaluation = settings.evaluation(str(tag))
+        for file in (evaluation, evaluation.with_suffix(".probabilities.json")):
+            file.unlink(missing_ok=True)
     return len(old)
 
 

@@ -59,6 +59,8 @@ def _model(config: Settings) -> dict[str, Any]:
         champion = registry.champion(config.champion)
     except registry.NoChampionError as error:
         return {"state": str(error)}
+    except (ValueError, TypeError) as error:
+        return {"state": f"{config.champion} is damaged: {error}; kairos doctor says more"}
     evaluation = config.evaluation(champion.tag)
     known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
     known |= {f"{n} before": f"{reign.tag}, since {reign.since}" for n, reign in enumerate(champion.before[:SHOWN], 1)}

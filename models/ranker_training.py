@@ -26,6 +26,8 @@ _CHECKPOINT = "ranker"
 _MONITOR = "ranker/validation_ndcg"
 """NDCG@10 of the held-out users over all candidates plus that over the novel ones."""
 _HIDDEN = -1e4
+_LEAST_STEPS = 20
+"""Of the schedule of learning rates, which divides by the length of its first tenth less one: nothing at ten steps"""
 _POINTWISE_SCALE = 5.0
 _CUTOFF = 10
 _MOST_SPARED = 10_000
@@ -259,7 +261,7 @@ class _Training(lightning.LightningModule):
             self.ranker.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, total_steps=self.steps + 1, pct_start=0.1
+            optimizer, self.config.learning_rate, total_steps=max(self.steps + 1, _LEAST_STEPS), pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

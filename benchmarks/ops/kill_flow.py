@@ -107,7 +107,8 @@ def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return environment(_config(home)) | {"BENTOML_HOME": str(home / "bentoml")}
+    own = {"BENTOML_HOME": str(home / "bentoml"), "PREFECT_HOME": str(home.with_name(f"{home.name}-prefect"))}
+    return environment(_config(home)) | own
 
 
 def _config(home: Path) -> Settings:

@@ -178,7 +178,7 @@ WAYS: Final[Mapping[str, Worse]] = {
     "slow": Worse(("latency", "whole"), _candidates(150 * SLOWER, 60 * SLOWER)),
     "no probabilities": Worse(("calibration",), _no_probabilities),
     "overconfident": Worse(("calibration",), _calibrated(lambda _: Calibration("platt", 1.0, 4.0))),
-    "probabilities of one half": Worse(("calibration",), _calibrated(lambda _: Calibration("platt", 0.0, 0.0))),
+    "saw the holdout": Worse(("unseen",), manifest=lambda content: {"items_at": content["items_at"] + 10 * DAY_S}),
     "stale": Worse(("as fresh",), manifest=lambda content: {"items_at": content["items_at"] - 30 * DAY_S}),
     "trained on other data": Worse(("reproducible",), manifest=lambda _: {"fingerprint": "0" * 16}),
     "asks for a feature that is gone": Worse(

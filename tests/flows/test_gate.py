@@ -24,6 +24,7 @@ SURE = (
     "ranks backwards",
     "weights that are no numbers",
     "stale",
+    "saw the holdout",
     "asks for a feature that is gone",
     "damaged on disk",
     "a file is missing",
@@ -77,6 +78,14 @@ def test_a_worse_model_is_refused_for_its_reason(
     decision = judge(slice_home, tag)
     assert not decision.accepted
     assert refused(decision) & set(WAYS[name].refused_by), decision.reasons
+
+
+def test_a_bundle_that_was_published_is_not_published_again_by_itself(
+    champion: Path, pipeline: PipelineReport, slice_home: Settings
+) -> None:
+    before = len(bentoml.models.list())
+    assert publish_flow() == pipeline.model
+    assert len(bentoml.models.list()) == before
 
 
 def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(

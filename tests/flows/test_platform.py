@@ -27,7 +27,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.errors import PlatformError
 from flows.notices import notify
 from flows.pipeline import PipelineReport
-from flows.platform import DEPLOYMENTS, POOL, api_url, down, running, up
+from flows.platform import DEPLOYMENTS, MARK, POOL, api_url, down, running, up
 from flows.status import status
 from infra.settings import Settings, environment
 
@@ -154,16 +154,23 @@ def test_a_port_that_something_else_has_is_told(said: list[str], config: Setting
         up(elsewhere, lambda line: None)
 
 
-def test_stopping_leaves_nothing_behind(said: list[str], config: Settings) -> None:
-    processes = [psutil.Process(pid) for pid in running(config).values() if pid]
-    family = [child for process in processes for child in process.children(recursive=True)] + processes
-    assert len(processes) == 3
+async def test_stopping_leaves_nothing_behind_not_even_a_run(said: list[str], config: Settings) -> None:
+    await run_deployment("evaluate/evaluate", timeout=0)
+    worker = psutil.Process(running(config)["worker"])
+    deadline = time.monotonic() + 90
+    while not worker.children(recursive=True) and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    assert worker.children(recursive=True), "the worker began no run"
     lines: list[str] = []
     down(config, lines.append)
-    deadline = time.monotonic() + 10
-    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family):
-        assert time.monotonic() < deadline, [each for each in family if each.is_running()]
-        time.sleep(0.2)
     assert set(running(config).values()) == {None}
+    assert [each for each in psutil.process_iter() if str(config.home) in mark_of(each)] == []
     down(config, lines.append)
     assert lines[-3:] == ["service: does not run", "worker: does not run", "server: does not run"]
+
+
+def mark_of(process: psutil.Process) -> str:
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else process.environ().get(MARK, "")
+    except psutil.Error:
+        return ""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models import gate
+from models.candidates import CandidateConfig
 from models.gate import GateConfig, Holdout, Shown, compare
 from models.judged_probabilities import Judged
 from models.recommender import Recommender
@@ -110,6 +111,7 @@ def judged(error: float) -> Judged:
         (judged(0.06), judged(0.01), False),
         (judged(0.06), judged(0.05), True),  # the champion is not much better
         (None, judged(0.01), False),
+        (Judged(days=30.0, users=10, heads={}), judged(0.01), False),  # one head fewer
         (None, None, True),
     ],
 )
@@ -135,6 +137,8 @@ def test_a_slow_model_is_refused(trained: Recommender, asked: Holdout, monkeypat
 
 def test_the_same_bundle_answers_the_same(trained: Recommender, asked: Holdout) -> None:
     assert gate.repeats(trained, trained, asked, LIMITS).passed
+    other = replace(trained, candidates=CandidateConfig(own=1, new=1))
+    assert not gate.repeats(trained, other, asked, LIMITS).passed
 
 
 def test_a_trained_model_is_better_than_popularity_and_popularity_is_not(trained: Recommender, asked: Holdout) -> None:

@@ -13,7 +13,17 @@ import pytest
 
 from models import registry
 from models.errors import BundleError
-from models.registry import KEPT, Champion, NoChampionError, NoEarlierChampionError, Reign, crown, publish, rollback
+from models.registry import (
+    KEPT,
+    Champion,
+    NoChampionError,
+    NoEarlierChampionError,
+    OtherChampionError,
+    Reign,
+    crown,
+    publish,
+    rollback,
+)
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -65,6 +75,17 @@ def test_going_back_goes_further_back_each_time(pointer: Path, tags: list[str]) 
     with pytest.raises(NoEarlierChampionError, match=f"nothing to go back to.*{tags[0]}"):
         rollback(pointer)
     assert history(pointer) == [tags[0]]
+
+
+def test_who_was_compared_with_one_does_not_take_the_place_of_another(pointer: Path, tags: list[str]) -> None:
+    first, second, third, _ = tags
+    crown(pointer, first, instead_of="")
+    with pytest.raises(OtherChampionError, match=f"{first} is in service by now, {second} was compared with {third}"):
+        crown(pointer, second, instead_of=third)
+    with pytest.raises(OtherChampionError):
+        crown(pointer, second, instead_of="")
+    assert history(pointer) == [first]
+    assert crown(pointer, second, instead_of=first).tag == second
 
 
 def test_crowning_the_champion_again_is_no_step_to_go_back(pointer: Path, tags: list[str]) -> None:
