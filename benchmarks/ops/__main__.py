@@ -13,6 +13,7 @@ from typing import Final
 from benchmarks.figures import measure_figures
 
 FIGURES: Final = {
+    "deployments": "benchmarks.ops.deployments:measure",
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
