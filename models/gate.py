@@ -221,11 +221,18 @@ def calibration(ours: Judged | None, theirs: Judged | None, config: GateConfig) 
     errors = {head: figures["ece after"] for head, figures in ours["heads"].items()}
     if lost_heads := sorted(set(theirs["heads"] if theirs else ()) - set(errors)):
         return Finding("calibration", False, f"{', '.join(lost_heads)}: the champion says how likely, it does not")
-    known = {} if theirs is None else {head: figures["ece after"] for head, figures in theirs["heads"].items()}
-    allowed = {head: max(config.calibration_error, known.get(head, 0.0) + config.calibration_worse) for head in errors}
-    passed = all(error <= allowed[head] for head, error in errors.items())
-    said = ", ".join(f"{head} off by {error:.3f} (at most {allowed[head]:.3f})" for head, error in errors.items())
-    return Finding("calibration", passed, said, errors)
+    said = ", ".join(f"{head} off by {error:.3f}" for head, error in errors.items())
+    if theirs is None or min(ours["users"], theirs["users"]) < config.segment_users:
+        # The first model is worth having with whatever it says of likelihoods, and a few users say little of them.
+        return Finding("calibration", True, f"{said}, beside no champion or for too few users to refuse it", errors)
+    allowed = {
+        head: max(config.calibration_error, theirs["heads"][head]["ece after"] + config.calibration_worse)
+        for head in errors
+        if head in theirs["heads"]
+    }
+    passed = all(errors[head] <= most for head, most in allowed.items())
+    most = ", ".join(f"{head} at most {error:.3f}" for head, error in allowed.items())
+    return Finding("calibration", passed, f"{said} ({most})", errors)
 
 
 def latency(ours: Recommender, theirs: Recommender | None, holdout: Holdout, config: GateConfig) -> Finding:

@@ -101,17 +101,19 @@ def test_a_model_that_shows_everybody_the_same_is_refused() -> None:
 
 
 def judged(error: float) -> Judged:
-    return Judged(days=30.0, users=10, heads={"purchase": {"ece after": error}})
+    return Judged(days=30.0, users=1_000, heads={"purchase": {"ece after": error}})
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "passed"),
     [
-        (judged(0.04), None, True),
+        (judged(0.04), judged(0.01), True),
+        (judged(0.4), None, True),  # the first one
+        ({**judged(0.4), "users": 50}, judged(0.01), True),  # too few to tell
         (judged(0.06), judged(0.01), False),
         (judged(0.06), judged(0.05), True),  # the champion is not much better
         (None, judged(0.01), False),
-        (Judged(days=30.0, users=10, heads={}), judged(0.01), False),  # one head fewer
+        (Judged(days=30.0, users=1_000, heads={}), judged(0.01), False),  # one head fewer
         (None, None, True),
     ],
 )
