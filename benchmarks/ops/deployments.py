@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
-import tempfile
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from flows.demo import COMPLETE_JOURNEY
-from flows.pipeline import pipeline_flow
+from benchmarks.ops.own_home import own_home
+from benchmarks.serving.ports import free_port
 from flows.platform import DEPLOYMENTS, api_url, down, up
-from infra.settings import settings
 
 HOUSEHOLDS: Final = 80
 RUN_S: Final = 900.0
@@ -23,21 +19,8 @@ RUN_S: Final = 900.0
 def measure() -> dict[str, Any]:
     """The figure: how many of the deployments complete."""
     wanted = [each["name"] for each in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]]
-    with tempfile.TemporaryDirectory(prefix="kairos-bench-") as folder:
-        home = Path(folder)
-        own = {
-            "KAIROS_HOME": str(home / "home"),
-            "KAIROS_REPORTS": str(home / "reports"),
-            "KAIROS_BACKUPS": str(home / "backups"),
-            "KAIROS_KEEP_DAYS": "30",
-            "KAIROS_TRAINING_CUTS": "3",
-            "BENTOML_HOME": str(home / "home" / "bentoml"),
-            "PREFECT_HOME": str(home / "prefect"),
-        }
-        os.environ |= own
-        settings.cache_clear()
-        pipeline_flow(COMPLETE_JOURNEY, {"households": HOUSEHOLDS})
-        config = settings().model_copy(update={"prefect_port": _free_port(), "port": _free_port()})
+    with own_home(HOUSEHOLDS, KAIROS_KEEP_DAYS="30", KAIROS_TRAINING_CUTS="3") as own:
+        config = own.model_copy(update={"prefect_port": free_port(), "port": free_port()})
         try:
             up(config, lambda line: print(f"  {line}", flush=True))
             os.environ["PREFECT_API_URL"] = api_url(config)
@@ -65,9 +48,3 @@ def _run(name: str, api: str) -> dict[str, Any]:
     took = round(time.perf_counter() - began, 1)
     print(f"  {name}: {state} after {took} s", flush=True)
     return {"state": state, "seconds": took}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import Any, Final
 
 import bentoml
 
-from flows.demo import COMPLETE_JOURNEY
+from benchmarks.ops.own_home import own_home
 from flows.gate import judge
-from flows.pipeline import pipeline_flow
 from flows.publish import publish_bundle
 from flows.train import train_bundle
 from infra.settings import settings
@@ -22,11 +19,7 @@ SEEDS: Final = tuple(range(101, 111))
 
 def measure() -> dict[str, Any]:
     """The figure: how many of the challengers are refused, or called an improvement."""
-    with tempfile.TemporaryDirectory(prefix="kairos-bench-") as home:
-        own = {"KAIROS_HOME": home, "KAIROS_REPORTS": f"{home}/reports", "BENTOML_HOME": f"{home}/bentoml"}
-        os.environ |= own
-        settings.cache_clear()
-        pipeline_flow(COMPLETE_JOURNEY, {"households": HOUSEHOLDS})
+    with own_home(HOUSEHOLDS):
         found = [_judged(seed) for seed in SEEDS]
     wrong = sum(not each["accepted"] or each["improvement"] for each in found)
     return {

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,15 +29,10 @@ from flows.pipeline import PipelineReport
 from flows.platform import DEPLOYMENTS, MARK, POOL, api_url, down, running, up
 from flows.status import status
 from infra.settings import Settings, environment
+from tests.feature_repo.servers import free_port
 
 WANTED = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
 RUN_S = 240
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
