@@ -120,12 +120,14 @@ app.add_typer(cli_features.app, name="features")
 
 
 @app.command()
-def train() -> None:
-    """Train the hybrid on the features as they stand and save its bundle."""
+def train(
+    anew: Annotated[bool, typer.Option("--anew", help="Fit everything again, though the champion could go on")] = False,
+) -> None:
+    """Train the hybrid on the features as they stand, from the champion on where that will do, and save its bundle."""
     from flows.present import console
     from flows.train import train_flow
 
-    console.print(f"Bundle: {train_flow()}\nNext: kairos publish")
+    console.print(f"Bundle: {train_flow(anew)}\nNext: kairos publish")
 
 
 @app.command()

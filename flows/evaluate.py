@@ -11,11 +11,11 @@ from prefect.artifacts import create_table_artifact
 
 from feature_repo.store import Features
 from flows.features import data_timeline
+from flows.frames import catch_up, states_at
 from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
 from flows.timeline import Timeline, just_before
-from flows.train import catch_up, states_at
 from infra.settings import Settings, settings
 from models import bundle, registry
 from models.evaluation import items_of, leaderboard
@@ -78,7 +78,7 @@ def held_out(config: Settings) -> HeldOut:
     """What came after the cut, and users as they were at it."""
     cuts = data_timeline(config)
     features = Features.open(config)
-    catch_up(features, cuts)
+    catch_up(features, [just_before(cuts.cut)])
     events = features.events(end=just_before(cuts.end))
     return HeldOut(cuts, events, states_at(features, events, cuts.cut))
 

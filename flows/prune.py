@@ -13,12 +13,13 @@ from pathlib import Path
 
 from bentoml import bentos
 from bentoml import models as store
+from bentoml.exceptions import NotFound
 
 from feature_repo.request_log import RequestLog
 from flows.lake_writer import lake_lock
 from flows.quarantine import list_batches, quarantine_file
 from infra.settings import Settings
-from models.registry import MODEL_NAME, NoChampionError, champion
+from models.registry import MODEL_NAME, TEACHER, NoChampionError, champion
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Pruned:
 
 def prune(settings: Settings, *, keep_days: float, now: datetime, wait_s: float = 0.0) -> Pruned:
     """Remove what is older than `keep_days`, but for what something may still ask for: the newest trained bundle, the
-    champions that the pointer remembers, the models of logged answers, and the Bentos with one of these.
+    one that the champion's next lesson begins with, the champions that the pointer remembers, the models of logged
+    answers, and the Bentos with one of these.
 
     Args:
         now: UTC.
@@ -47,7 +49,8 @@ def prune(settings: Settings, *, keep_days: float, now: datetime, wait_s: float 
     with lake_lock(settings, wait_s):
         batches = _drop_batches(settings.quarantine, before)
     runs = _drop_folders(_dated(settings.runs), before)
-    bundles = _drop_folders(_dated(settings.bundles)[:-1], before)
+    teacher = _teacher(settings)
+    bundles = _drop_folders([each for each in _dated(settings.bundles)[:-1] if each[1].name != teacher], before)
     kept = _asked_for(settings)
     return Pruned(batches, runs, bundles, _drop_models(settings, kept, before), _drop_bentos(kept, before))
 
@@ -75,6 +78,14 @@ def _drop_folders(dated: list[tuple[datetime, Path]], before: datetime) -> int:
     for path in old:
         shutil.rmtree(path)
     return len(old)
+
+
+def _teacher(settings: Settings) -> str | None:
+    """Name of the bundle that a training needs which goes on from the champion, see `flows.going_on`."""
+    try:
+        return store.get(champion(settings.champion).tag).info.metadata.get(TEACHER)
+    except (NoChampionError, NotFound):
+        return None
 
 
 def _asked_for(settings: Settings) -> set[str]:

@@ -42,7 +42,8 @@ def publish_bundle(folder: Path) -> str:
     """Copy the bundle into the model store; returns its tag."""
     about = bundle.manifest(folder)
     told = {key: about[key] for key in ("fingerprint", "code_version", "feature_service")}
-    return registry.publish(folder, {**told, BUNDLE: folder.name})
+    origin = about.get("origin") or {}
+    return registry.publish(folder, {**told, BUNDLE: folder.name, registry.TEACHER: origin.get("teacher")})
 
 
 def published_as(folder: Path) -> str | None:

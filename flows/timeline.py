@@ -17,12 +17,14 @@ class Timeline:
         cut: models learn from what is earlier, and are judged on the rest.
         end: the end of the holdout, not included.
         training_cuts: earlier cuts, oldest first; the ranker learns to predict from each to the next.
+        step: their distance, and that of the last to the cut.
     """
 
     newest: datetime
     cut: datetime
     end: datetime
     training_cuts: tuple[datetime, ...]
+    step: timedelta
 
     @property
     def moments(self) -> tuple[datetime, ...]:
@@ -49,4 +51,4 @@ def timeline(first: datetime, newest: datetime, settings: Settings) -> Timeline:
         end = cut + holdout
     step = min(timedelta(days=settings.snapshot_days), (cut - first) / (settings.training_cuts + 1))
     cuts = tuple(cut - step * i for i in range(settings.training_cuts, 0, -1))
-    return Timeline(newest=newest, cut=cut, end=end, training_cuts=cuts if step > timedelta(0) else ())
+    return Timeline(newest=newest, cut=cut, end=end, training_cuts=cuts if step > timedelta(0) else (), step=step)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import subprocess
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,54 +17,31 @@ from prefect import flow, task
 from feature_repo import schema as s
 from feature_repo.definitions import ITEM_SERVICE, USER_SERVICE
 from feature_repo.store import Features
-from flows.feature_readers import live_features
-from flows.features import data_timeline, refuse_breaking
+from flows.features import data_timeline
+from flows.frames import catch_up, items_at, snapshot_at
+from flows.going_on import Base, Begun, Origin, base_of
 from flows.naming import run_name
-from flows.timeline import Timeline, just_before
+from flows.timeline import just_before
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
 from models.boosted import BoostedConfig
+from models.errors import NotUpdatableError
 from models.items import ITEM_COLUMNS
+from models.recommender import Recommender
 from models.sources.encoder import SequenceConfig
-from models.state import UserState
-from models.training import Snapshot, TrainingConfig, train
-from models.unfinished import Unfinished
+from models.training import TrainingConfig, train
+from models.update import Lesson, update
+
+_log = logging.getLogger(__name__)
 
 
-def states_at(features: Features, events: pa.Table, cut: datetime) -> list[UserState]:
-    """What was known at a cut of every user who had done something before it, through a point-in-time join."""
-    users = _seen(events, s.USER_ID, cut)
-    at = cut.timestamp()
-    frame = features.users_at(users, just_before(cut))
-    rows = zip(*(frame[column] for column in frame), strict=True)
-    return [
-        UserState.from_row(user, dict(zip(frame.columns, row, strict=True)), at)
-        for user, row in zip(users, rows, strict=True)
-    ]
+def train_bundle(config: Settings, model: TrainingConfig | None = None, *, anew: bool = False) -> Path:
+    """Train on everything up to the cut and save the bundle: from the champion on where that will do, see
+    `flows.going_on`, else anew.
 
-
-def items_at(features: Features, events: pa.Table, cut: datetime) -> pd.DataFrame:
-    """What was known at a cut of every item seen before it, with its `item_id`."""
-    return features.items_at(_seen(events, s.ITEM_ID, cut), just_before(cut)).reset_index()
-
-
-def _seen(events: pa.Table, column: str, cut: datetime) -> list[str]:
-    past = events.filter(pa.compute.less(events[s.TIMESTAMP], pa.scalar(cut, events[s.TIMESTAMP].type)))
-    return sorted(past[column].unique().to_pylist())
-
-
-def catch_up(features: Features, cuts: Timeline) -> None:
-    """Compute the snapshots that the lake's newest events ask for; nothing where they are up to date.
-
-    The cuts move with the newest event: without this a frame would silently come from an older moment.
-    """
-    refuse_breaking(features.settings)
-    features.compute(cuts.moments)
-    features.apply(live_features(features.settings))
-
-
-def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
-    """Train on everything up to the cut and save the bundle.
+    Args:
+        model: the choices of a training; None: those of the settings.
+        anew: whatever there is to go on from.
 
     Returns:
         The bundle's folder.
@@ -73,42 +50,89 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
         EmptyLakeError: there are no events.
         NotMaterializedError: there are no features.
     """
-    trees = BoostedConfig(seed=config.seed) if config.trees else None
-    sequence = SequenceConfig(devices=config.training_devices)
-    model = model or seeded(TrainingConfig(sequence=sequence, trees=trees), config.seed)
-    cuts = data_timeline(config)
-    features = Features.open(config)
-    catch_up(features, cuts)
-    events = features.events(end=just_before(cuts.cut))
-
-    def snapshots() -> Iterator[Snapshot]:
-        # One at a time: a snapshot is large, and the training needs each only once.
-        for cut in cuts.training_cuts:
-            yield Snapshot(cut.timestamp(), states_at(features, events, cut), items_at(features, events, cut))
-
-    unfinished = Unfinished(config.runs / "unfinished")
-    run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    recommender = train(
-        events,
-        snapshots(),
-        items_at(features, events, cuts.cut),
-        final_cut=cuts.cut.timestamp(),
-        config=model,
-        run_dir=run,
-        unfinished=unfinished,
-    )
+    begun = begin(config, model or configured(config))
+    features, run, cut = begun.features, begun.run, begun.cuts.cut
+    base = "asked for" if anew else base_of(config, begun)
+    recommender, origin = _trained(begun, base)
     folder = bundle.save(
         recommender,
         config.bundles / run.name,
         feature_service=USER_SERVICE,
         features=features.feature_names(USER_SERVICE),
         item_features=[name for name in features.feature_names(ITEM_SERVICE) if name.split(":")[1] in ITEM_COLUMNS],
-        fingerprint=fingerprint(events, cuts.cut),
+        fingerprint=fingerprint(begun.events, cut),
         code_version=code_version(),
-        items_at=cuts.cut.timestamp(),
+        items_at=cut.timestamp(),
+        origin=asdict(origin),
     )
-    unfinished.clear()
+    begun.unfinished.clear()
     return folder
+
+
+def begin(config: Settings, model: TrainingConfig) -> Begun:
+    """What a training starts with.
+
+    Raises:
+        EmptyLakeError: there are no events.
+    """
+    cuts, features = data_timeline(config), Features.open(config)
+    run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return Begun(model, cuts, features, features.events(end=just_before(cuts.cut)), run)
+
+
+def _trained(begun: Begun, base: Base | str) -> tuple[Recommender, Origin]:
+    if isinstance(base, Base):
+        try:
+            return _gone_on(begun, base)
+        except NotUpdatableError as error:
+            base = str(error)
+    return _anew(begun, base)
+
+
+def _anew(begun: Begun, why: str) -> tuple[Recommender, Origin]:
+    _log.info("training anew: %s", why)
+    features, events, cuts = begun.features, begun.events, begun.cuts
+    catch_up(features, cuts.moments)
+    recommender = train(
+        events,
+        # One at a time: a snapshot is large, and the training needs each only once.
+        (snapshot_at(features, events, cut) for cut in cuts.training_cuts),
+        items_at(features, events, cuts.cut),
+        final_cut=cuts.cut.timestamp(),
+        config=begun.model,
+        run_dir=begun.run,
+        unfinished=begun.unfinished,
+    )
+    return recommender, Origin.anew(begun, why)
+
+
+def _gone_on(begun: Begun, base: Base) -> tuple[Recommender, Origin]:
+    _log.info("going on from %s", base.name)
+    features, events, cuts = begun.features, begun.events, begun.cuts
+    lesson_at = base.lesson_at(begun)
+    catch_up(features, [just_before(cut) for cut in (lesson_at, cuts.cut) if cut])
+    lesson = None
+    if lesson_at:
+        end = lesson_at + cuts.step
+        lesson = Lesson(bundle.load(base.teacher), snapshot_at(features, events, lesson_at), end.timestamp())
+    recommender = update(
+        bundle.load(base.folder),
+        events,
+        items_at(features, events, cuts.cut),
+        final_cut=cuts.cut.timestamp(),
+        lesson=lesson,
+        config=begun.model.fit,
+        run_dir=begun.run,
+        unfinished=begun.unfinished,
+    )
+    return recommender, base.origin_of_next(begun, taught=lesson is not None)
+
+
+def configured(config: Settings) -> TrainingConfig:
+    """The choices of a training that the settings make."""
+    trees = BoostedConfig(seed=config.seed) if config.trees else None
+    sequence = SequenceConfig(devices=config.training_devices)
+    return seeded(TrainingConfig(sequence=sequence, trees=trees), config.seed)
 
 
 def seeded(model: TrainingConfig, seed: int) -> TrainingConfig:
@@ -136,11 +160,15 @@ def code_version() -> str:
 
 # No retry: a training that failed once for lack of memory or data does so again, an hour later.
 @task(name="train-hybrid")
-def _train() -> Path:
-    return train_bundle(settings())
+def _train(anew: bool) -> Path:
+    return train_bundle(settings(), anew=anew)
 
 
 @flow(name="train", flow_run_name=run_name)
-def train_flow() -> Path:
-    """Train the hybrid on the features as they stand; returns the bundle's folder."""
-    return _train()
+def train_flow(anew: bool = False) -> Path:
+    """Train the hybrid on the features as they stand; returns the bundle's folder.
+
+    Args:
+        anew: whatever there is to go on from.
+    """
+    return _train(anew)

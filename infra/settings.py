@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     # Training
     holdout_days: int = Field(default=31, ge=1, description="the newest days, kept for evaluation")
     snapshot_days: int = Field(default=30, ge=1, description="distance of the training cuts")
+    full_training_days: float = Field(
+        default=180,
+        ge=0,
+        description="a training goes on from the champion until the last that began anew is older; 0: each begins anew",
+    )
     trees: bool = Field(
         default=False, description="fit boosted trees beside the network; they rank where they gain 3 %"
     )

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import torch
 
-from feature_repo.schema import PROFILE_COLUMNS
 from models.boosted import Boosted
 from models.candidates import CandidateConfig
 from models.errors import BundleError, CalibrationFileError
@@ -22,7 +21,7 @@ from models.ranker import Ranker, RankerConfig
 from models.recommender import Recommender
 from models.sources import source_class
 from models.state import STATE_COLUMNS
-from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+from models.vocabulary import Vocabulary
 
 FORMAT: Final = 3
 MANIFEST: Final = "bundle.json"
@@ -41,6 +40,7 @@ def save(
     fingerprint: str = "",
     code_version: str = "",
     items_at: float | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a bundle; a folder that exists is replaced only once the new one is whole.
 
@@ -54,6 +54,7 @@ def save(
         fingerprint: of the data.
         code_version: of the code.
         items_at: as of when the item table is, epoch seconds.
+        origin: how it came about, as plain data.
     """
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -89,6 +90,7 @@ def save(
         "fingerprint": fingerprint,
         "code_version": code_version,
         "items_at": items_at,
+        "origin": None if origin is None else dict(origin),
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -161,7 +163,6 @@ def _probabilities(folder: Path, content: dict[str, Any]) -> Probabilities | Non
 
 
 def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> Ranker:
-    vocabulary, space = recommender.vocabulary, recommender.space
     config = dict(content["ranker"]["config"])
     config["code_dims"] = tuple(config["code_dims"])
     weight = content.get("trees_weight")  # bundles from before there were trees do not say
@@ -170,15 +171,12 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
     if missing:
         raise BundleError(f"{folder}: incomplete, {missing[0]} is missing; train again")
     with torch.device("meta"):  # the weights come from the file
-        ranker = Ranker(
+        ranker = Ranker.of(
             RankerConfig(**config),
-            n_features=len(space.names),
-            collaborative=space.collaborative,
-            n_items=len(vocabulary.items),
-            code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
-            profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
-            heads=content["ranker"]["heads"],
-            target=content["ranker_target"],
+            recommender.space,
+            recommender.vocabulary,
+            content["ranker"]["heads"],
+            content["ranker_target"],
         )
     weights = torch.load(folder / _RANKER, weights_only=True, map_location="cpu", mmap=True)
     ranker.load_state_dict(weights, assign=True)

@@ -19,6 +19,10 @@ class NotFittedError(ModelError):
     """A source was asked for scores before `fit` or `load`."""
 
 
+class NotUpdatableError(ModelError):
+    """A model cannot go on from where it is; the message says what it lacks. Train anew."""
+
+
 class BundleError(ModelError):
     """A bundle's folder is incomplete, of another format, or was written by an unknown version."""
 

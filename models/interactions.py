@@ -119,13 +119,13 @@ def target_of(frame: pd.DataFrame) -> str:
 def interactions_of(frame: pd.DataFrame, vocabulary: Vocabulary) -> Interactions:
     """Encodes what `frame_of` returned."""
     users = IdMap(sorted(frame[USER_ID].unique()))
-    user = users.encode(frame[USER_ID].tolist()) - 1
+    user = _encoded(frame[USER_ID], users) - 1
     time = frame[TIMESTAMP].to_numpy(np.float64)
     order = np.lexsort((time, user))
     kinds = vocabulary.types
     weights = np.array([0.0, *(EVENT_WEIGHTS[name] for name in kinds.names)])
-    item = vocabulary.items.encode(frame[ITEM_ID].tolist())
-    kind = kinds.encode(frame[EVENT_TYPE].tolist())
+    item = _encoded(frame[ITEM_ID], vocabulary.items)
+    kind = _encoded(frame[EVENT_TYPE], kinds)
     return Interactions(
         user[order].astype(np.int32),
         item[order],
@@ -135,3 +135,9 @@ def interactions_of(frame: pd.DataFrame, vocabulary: Vocabulary) -> Interactions
         len(vocabulary.items),
         weights,
     )
+
+
+def _encoded(names: pd.Series, ids: IdMap) -> Ints:
+    """[n] inside ids; each different name is looked up once."""
+    codes, different = pd.factorize(names)
+    return ids.encode(list(different))[codes]

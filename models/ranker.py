@@ -6,24 +6,26 @@ al., 2018), a head per kind of event, a listwise softmax per user (ListNet's top
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from feature_repo.schema import CART, CLICK, EVENT_TYPES, PURCHASE, RATING, SESSION_EVENTS, VIEW
+from feature_repo.schema import CART, CLICK, EVENT_TYPES, PROFILE_COLUMNS, PURCHASE, RATING, SESSION_EVENTS, VIEW
 from models.batch import Array, Ints, StateBatch
 from models.boosted import Boosted
 from models.cross import Cross
 from models.errors import NotFittedError
+from models.features import FeatureSpace
 from models.gaps import GAP_BUCKETS
 from models.items import ItemTable
 from models.onnx import Session, export
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
 HEADS: Final = {"click": (VIEW, CLICK), "cart": (CART,), "purchase": (PURCHASE, RATING)}
 """Head -> the event types that are its positives; a rating says that the item was consumed."""
@@ -40,6 +42,11 @@ _USERS: Final = {0: "users"}
 def head_of(target: str) -> str:
     """The head that predicts an event type."""
     return next(head for head, kinds in HEADS.items() if target in kinds)
+
+
+def heads_of(kinds: Collection[str]) -> list[str]:
+    """The heads that have labels where there are events of some types."""
+    return [head for head, of in HEADS.items() if set(of).intersection(kinds)]
 
 
 @dataclass(frozen=True)
@@ -233,6 +240,22 @@ class Ranker(nn.Module):
             nn.init.normal_(table.weight, std=0.05)
             if table.padding_idx is not None:
                 nn.init.zeros_(table.weight[0])
+
+    @classmethod
+    def of(
+        cls, config: RankerConfig, space: FeatureSpace, vocabulary: Vocabulary, heads: Sequence[str], target: str
+    ) -> Self:
+        """An untrained one, as large as the features and the vocabulary ask for."""
+        return cls(
+            config,
+            n_features=len(space.names),
+            collaborative=space.collaborative,
+            n_items=len(vocabulary.items),
+            code_sizes=vocabulary.sizes(ITEM_CATEGORICALS),
+            profile_sizes=vocabulary.sizes(PROFILE_COLUMNS),
+            heads=heads,
+            target=target,
+        )
 
     @property
     def alpha(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,17 @@ class RankerTrainingConfig:
     """Weight of the losses that keep the deep and the collaborative score good on their own."""
     head_weight: float = 0.1
     """Weight of each head's binary cross-entropy."""
+    refresh_epochs: int = 1
+    """At most, in a later fit, see `again`."""
+    refresh_rate: float = 0.3
+    """Learning rate of a later fit, relative to the first's."""
     validation_share: float = 0.1
     """Share of the users kept for early stopping."""
     seed: int = 7
+
+    def again(self) -> RankerTrainingConfig:
+        """For a ranker that was fitted before, on lists of one cut: a few steps, small enough not to forget."""
+        return replace(self, epochs=self.refresh_epochs, learning_rate=self.learning_rate * self.refresh_rate)
 
 
 @dataclass(frozen=True)
@@ -87,16 +95,26 @@ class Lists:
 
 
 def fit_ranker(
-    ranker: Ranker, lists: list[Lists], table: ItemTable, config: RankerTrainingConfig, run_dir: Path
+    ranker: Ranker,
+    lists: list[Lists],
+    table: ItemTable,
+    config: RankerTrainingConfig,
+    run_dir: Path,
+    *,
+    scaled: bool = False,
 ) -> dict[str, float]:
     """Fits in place and leaves the best epoch's weights; logs and checkpoints go under `run_dir`.
+
+    Args:
+        scaled: the ranker was fitted before and keeps its scaling of the features, which its weights were made for.
 
     Returns:
         Figures of the fit: best validation NDCG (all plus novel), epochs, the learned alpha.
     """
     lightning.seed_everything(config.seed, verbose=False)
     held = held_users(lists, config)
-    ranker.set_scaling(*_moments(lists))
+    if not scaled:
+        ranker.set_scaling(*_moments(lists))
     training = _Batches(lists, table, config, rows=[np.flatnonzero(~np.isin(p.user, held)) for p in lists])
     validation = _Batches(lists, table, config, [np.flatnonzero(np.isin(p.user, held)) for p in lists], shuffle=False)
     if not training.size or not validation.size:  # too few users to spare some: the training loss decides

@@ -26,6 +26,8 @@ from models.errors import BundleError
 MODEL_NAME = "kairos"
 KEPT: Final = 20
 """Champions that the pointer remembers."""
+TEACHER: Final = "teacher"
+"""In a published model's metadata: name of the trained bundle that the next lesson of its ranker begins with"""
 DIGESTS: Final = "digests.json"
 """In a published bundle: what every other file of it must be."""
 

@@ -15,6 +15,7 @@ from benchmarks.figures import measure_figures
 FIGURES: Final = {
     "deployments": "benchmarks.ops.deployments:measure",
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
+    "incremental": "benchmarks.ops.incremental:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
 }

@@ -14,8 +14,8 @@ from infra.settings import Settings, settings
 
 
 @contextmanager
-def own_home(households: int, **choices: str) -> Iterator[Settings]:
-    """Its settings, after the pipeline has run on the first households of Complete Journey.
+def empty_home(**choices: str) -> Iterator[Settings]:
+    """Its settings, with nothing in it.
 
     Meant for a process that measures one figure and ends: the environment is not put back.
 
@@ -33,5 +33,12 @@ def own_home(households: int, **choices: str) -> Iterator[Settings]:
             **choices,
         }
         settings.cache_clear()
-        pipeline_flow(COMPLETE_JOURNEY, {"households": households})
         yield settings()
+
+
+@contextmanager
+def own_home(households: int, **choices: str) -> Iterator[Settings]:
+    """The same, after the pipeline has run on the first households of Complete Journey."""
+    with empty_home(**choices) as config:
+        pipeline_flow(COMPLETE_JOURNEY, {"households": households})
+        yield config

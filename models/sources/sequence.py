@@ -14,6 +14,7 @@ from feature_repo.schema import SESSION_EVENTS
 from models.batch import Array, StateBatch
 from models.errors import NotFittedError
 from models.index import NOTHING, VectorIndex
+from models.inherit import inherit
 from models.interactions import Interactions
 from models.onnx import Session, export
 from models.sources.asked import ByVector
@@ -44,7 +45,7 @@ class Sequence(Source):
         self._seen: Array | None = None
         """[n_items] items that had an event before the last fit"""
         self._fitted_until = -np.inf
-        self._logger, self._unfinished = logger, unfinished
+        self.logger, self.unfinished = logger, unfinished
         self._index: VectorIndex | None = None
         self._served: Session | None = None
         """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
@@ -55,8 +56,13 @@ class Sequence(Source):
         from models.sources.sequence_training import train_encoder
 
         until = self._fitted_until
+        if self.encoder is not None and self._seen is not None and len(self._seen) < events.n_items:
+            # Tables as the catalogue has grown; what is new has its place found by the training.
+            encoder = Encoder(events.n_items, self.config)
+            inherit(encoder, self.encoder.state_dict())
+            self.encoder, self._seen = encoder, np.pad(self._seen, (0, events.n_items - len(self._seen)))
         self.encoder = train_encoder(
-            self.encoder, self._seen, events, now, until, self.config, self._logger, self._unfinished
+            self.encoder, self._seen, events, now, until, self.config, self.logger, self.unfinished
         )
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now

@@ -10,9 +10,9 @@ import pytest
 from feature_repo.store import Features
 from flows.connectors import connector
 from flows.features import data_timeline
+from flows.frames import catch_up, states_at
 from flows.ingest import ingest
 from flows.timeline import just_before
-from flows.train import catch_up, states_at
 from infra.settings import Settings
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Settings:
 
 def test_tables_without_a_time_are_online_and_in_the_past(config: Settings) -> None:
     features, cuts = Features.open(config), data_timeline(config)
-    catch_up(features, cuts)
+    catch_up(features, cuts.moments)
     features.materialize(cuts.newest)
     item = features.online_rows("item_catalogue", "item_id", ["i7"]).loc["i7"]
     assert (item["name"], item.category) == ("Item 7", "c1")
@@ -46,7 +46,7 @@ def test_tables_without_a_time_are_online_and_in_the_past(config: Settings) -> N
 
 def test_nothing_of_the_cut_itself_is_known_at_the_cut(config: Settings) -> None:
     features, cuts = Features.open(config), data_timeline(config)
-    catch_up(features, cuts)
+    catch_up(features, cuts.moments)
     assert cuts.cut.hour == 0  # where the events of a whole day stand, told by the date alone
     states = states_at(features, features.events(), cuts.cut)
     assert len(states) == 20

@@ -23,7 +23,7 @@ from flows.lake_writer import lake_lock
 from flows.prune import Pruned, prune
 from flows.prune_flow import prune_flow
 from infra.settings import Settings
-from models.registry import bundle_path, crown, publish
+from models.registry import TEACHER, bundle_path, crown, publish
 
 NOW = datetime.now(UTC)
 
@@ -78,6 +78,15 @@ def test_trainings_go_but_for_the_newest_bundle_and_the_unfinished(config: Setti
     shutil.rmtree(config.bundles / "20250301T000000")
     (config.bundles / "20250101T000000").mkdir()
     assert prune(config, keep_days=1, now=datetime(2026, 1, 1, tzinfo=UTC)).bundles == 0
+
+
+def test_what_the_next_lesson_begins_with_stays(config: Settings, tmp_path: Path) -> None:
+    for name in ("20250101T000000", "20250201T000000", "20250301T000000"):
+        (config.bundles / name).mkdir(parents=True)
+        (config.bundles / name / "bundle.json").write_text("{}")
+    crown(config.champion, publish(config.bundles / "20250201T000000", {TEACHER: "20250101T000000"}))
+    assert prune(config, keep_days=1, now=datetime(2026, 1, 1, tzinfo=UTC)).bundles == 1
+    assert {path.name for path in config.bundles.iterdir()} == {"20250101T000000", "20250301T000000"}
 
 
 def test_rejected_rows_go_and_events_stay(config: Settings, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from feature_repo.schema import EVENT_TYPE, EVENT_WEIGHTS, ITEM_ID, PURCHASE, TIMESTAMP, USER_ID
 from models.boosted import BoostedConfig
 from models.candidates import CandidateConfig
+from models.list_builder import Snapshot
 from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
 from models.recommender import Recommender
@@ -19,7 +20,7 @@ from models.sources.als import AlsConfig
 from models.sources.encoder import SequenceConfig
 from models.sources.neighbours import NeighboursConfig
 from models.state import DAY_S, UserState
-from models.training import Snapshot, TrainingConfig, train
+from models.training import TrainingConfig, train
 
 START = 1_700_000_000.0
 

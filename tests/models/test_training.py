@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from models.errors import EmptyTrainingDataError, TableError
+from models.list_builder import Snapshot
 from models.state import DAY_S
-from models.training import Snapshot, TrainingConfig, train
+from models.training import TrainingConfig, train
 
 
 @pytest.mark.parametrize(

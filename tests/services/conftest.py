@@ -27,9 +27,10 @@ from feature_repo import schema as s
 from feature_repo.store import Features
 from infra.settings import PROJECT_ROOT, Settings
 from models import bundle
+from models.list_builder import Snapshot
 from models.sources.encoder import SequenceConfig
 from models.state import UserState
-from models.training import Snapshot, TrainingConfig, train
+from models.training import TrainingConfig, train
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 """The end of the shop's data, where the service's clock starts."""

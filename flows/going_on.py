@@ -1,0 +1,131 @@
+"""What a training goes on from: the champion, where it was trained as one would train now, and not too long ago anew.
+
+The ranker learns over a whole horizon, the distance of the training cuts, from the last model that stood at the
+beginning of one; in between, the nights' models carry it on as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from feature_repo.definitions import USER_SERVICE
+from feature_repo.store import Features
+from flows.timeline import Timeline
+from infra.settings import Settings
+from models import bundle, registry
+from models.errors import BundleError
+from models.training import TrainingConfig
+from models.unfinished import Unfinished
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training that begins."""
+
+    model: TrainingConfig
+    cuts: Timeline
+    features: Features
+    events: pa.Table
+    """Those before the cut"""
+    run: Path
+    """Folder of its checkpoints and logs; its name will be the bundle's."""
+
+    @property
+    def unfinished(self) -> Unfinished:
+        """What a training that was killed has left."""
+        return Unfinished(self.run.with_name("unfinished"))
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What two trainings must have in common for one to go on from the other, as plain data."""
+        choices = asdict(self.model)
+        for name in ("als", "neighbours", "sequence"):
+            choices[name].pop("threads")
+        choices["sequence"].pop("devices")
+        plain: dict[str, Any] = json.loads(json.dumps(choices))
+        return plain
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a bundle came about; kept in its manifest."""
+
+    choices: dict[str, Any]
+    anew_at: float
+    """Cut, epoch s, of the last training that began anew,"""
+    because: str
+    """and why it did."""
+    goes_on_from: str | None
+    """Name of the bundle before; None: of none"""
+    teacher: str
+    """Name of the bundle whose sources, as of its own cut, the next lesson begins with"""
+
+    @classmethod
+    def anew(cls, begun: Begun, why: str) -> Self:
+        """Of a training that goes on from nothing."""
+        return cls(begun.choices, begun.cuts.cut.timestamp(), why, None, begun.run.name)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What to go on from."""
+
+    name: str
+    folder: Path
+    """Of the champion's bundle"""
+    teacher: Path
+    """Folder of the bundle that stood where the next lesson begins,"""
+    taught_until: datetime
+    """which is at that moment."""
+    origin: Origin
+
+    def lesson_at(self, begun: Begun) -> datetime | None:
+        """Where the lesson begins that can be learned by now; None: a whole horizon has not passed yet."""
+        return self.taught_until if begun.cuts.cut - self.taught_until >= begun.cuts.step else None
+
+    def origin_of_next(self, begun: Begun, *, taught: bool) -> Origin:
+        """Of the bundle that goes on from this one."""
+        teacher = begun.run.name if taught else self.origin.teacher
+        return Origin(begun.choices, self.origin.anew_at, self.origin.because, self.name, teacher)
+
+
+def base_of(config: Settings, begun: Begun) -> Base | str:
+    """The champion to go on from; else why a training has to begin anew."""
+    try:
+        tag = registry.champion(config.champion).tag
+        folder = registry.bundle_path(tag)
+        about = bundle.manifest(folder)
+        registry.check(folder)
+    except (registry.NoChampionError, BundleError, ValueError, TypeError) as error:
+        return str(error)
+    if not about.get("origin"):
+        return f"{tag} does not say how it was trained"
+    origin = Origin(**about["origin"])
+    cut = begun.cuts.cut.timestamp()
+    if about["ranker"] is None or not begun.cuts.training_cuts:
+        return f"{tag} has no ranker, or there are no cuts to learn from"
+    if origin.choices != begun.choices:
+        return f"{tag} was trained with other choices: {', '.join(_different(origin.choices, begun.choices))}"
+    if about["features"] != begun.features.feature_names(USER_SERVICE):
+        return f"{tag} was trained on other features"
+    if about["items_at"] > cut:
+        return f"{tag} was trained on later events"
+    age = timedelta(seconds=cut - origin.anew_at)
+    if age >= timedelta(days=config.full_training_days):
+        return f"the last training that began anew is {age.days} days old"
+    teacher = config.bundles / origin.teacher
+    try:
+        taught_until = bundle.manifest(teacher)["items_at"]
+    except BundleError as error:
+        return f"the bundle that the next lesson begins with is gone: {error}"
+    return Base(tag, folder, teacher, datetime.fromtimestamp(taught_until, UTC), origin)
+
+
+def _different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

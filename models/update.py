@@ -1,0 +1,169 @@
+"""From a model and newer events to the next model, without a full refit.
+
+Sources follow the newer events: the sequence encoder goes on from its weights, the others, which take seconds, are
+counted anew. The ranker learns from what users did after the moment at which an earlier model stood, with that model's
+own sources as they were then: they cannot know what they are asked to predict, and nothing is fitted for it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS, TIMESTAMP
+from models.errors import NotUpdatableError
+from models.ids import IdMap
+from models.inherit import inherit
+from models.interactions import frame_of, interactions_of, target_of
+from models.items import ItemTable, field_values
+from models.list_builder import ListBuilder, Snapshot
+from models.probabilities import Probabilities
+from models.ranker import Ranker, heads_of
+from models.ranker_probabilities import fit_probabilities
+from models.ranker_training import RankerTrainingConfig, fit_ranker, spared_users
+from models.recommender import Recommender
+from models.sources.sequence import Sequence as SequenceSource
+from models.state import UserState, other_numbers
+from models.training import fit_sources, timed
+from models.unfinished import Unfinished
+from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the ranker learns from."""
+
+    teacher: Recommender
+    """A model that was trained until the snapshot's cut; its vocabulary is where the updated model's began."""
+    snapshot: Snapshot
+    end: float
+    """Epoch seconds: labels are what happened from the cut until then."""
+
+
+def update(
+    model: Recommender,
+    events: pa.Table | pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    final_cut: float,
+    lesson: Lesson | None,
+    config: RankerTrainingConfig,
+    run_dir: Path,
+    unfinished: Unfinished | None = None,
+) -> Recommender:
+    """The next model. New items and users enter, what the model knows keeps its place.
+
+    Args:
+        model: what to go on from, with a ranker; it is used up.
+        events: the event contract's columns, old ones too; rows from `final_cut` on and impressions are not looked at.
+        items: item features at the final cut.
+        final_cut: epoch seconds; the next model knows nothing from then on.
+        lesson: None: the ranker stays as it is.
+        config: how the ranker is fitted, see `RankerTrainingConfig.again`.
+        run_dir: where checkpoints and TensorBoard logs go.
+        unfinished: as in `train`.
+
+    Raises:
+        NotUpdatableError: the model lacks something that these events or states have; train anew.
+        EmptyTrainingDataError: no event before the final cut.
+        TableError: a column is missing.
+    """
+    seconds: dict[str, float] = {}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    states = [] if lesson is None else lesson.snapshot.states
+    with timed(seconds, "prepare"):
+        frame = frame_of(events, final_cut)
+        vocabulary = _grown(model.vocabulary, frame[ITEM_ID].unique(), items, states)
+        ranker = _going_on(model, vocabulary, frame, states)
+        table = ItemTable.pack(items, vocabulary)
+    figures: dict[str, Any] = {}
+    probabilities = model.probabilities
+    if lesson is not None:
+        figures["ranker"], taught = _teach(ranker, lesson, frame, table, config.again(), run_dir, seconds)
+        probabilities = taught or probabilities
+    with timed(seconds, "sources"):
+        sequence = model.sources[SequenceSource.name]
+        assert isinstance(sequence, SequenceSource)
+        sequence.logger, sequence.unfinished = TensorBoardLogger(run_dir, name="tensorboard/sequence"), unfinished
+        fit_sources(model.sources, interactions_of(frame, vocabulary), final_cut, seconds)
+    figures["seconds"] = seconds
+    _log.info("updated: %s", figures)
+    return replace(
+        model, vocabulary=vocabulary, items=table, ranker=ranker, metrics=figures, probabilities=probabilities
+    )
+
+
+def _teach(
+    ranker: Ranker,
+    lesson: Lesson,
+    frame: pd.DataFrame,
+    table: ItemTable,
+    config: RankerTrainingConfig,
+    run_dir: Path,
+    seconds: dict[str, float],
+) -> tuple[dict[str, float], Probabilities | None]:
+    """Fits the ranker in place, and its probabilities, to what happened after the lesson's cut."""
+    teacher, snapshot, end = lesson.teacher, lesson.snapshot, lesson.end
+    known = interactions_of(frame[frame[TIMESTAMP] < end], teacher.vocabulary)
+    known = known.where(known.item > 0)  # what came since has no number there yet
+    builder = ListBuilder(
+        teacher.sources,
+        teacher.vocabulary,
+        known,
+        ranker.heads,
+        teacher.target,
+        teacher.candidates,
+        config,
+        teacher.others,
+    )
+    with timed(seconds, "lists"):
+        lists = list(builder.build(snapshot, end))
+    if not lists:
+        return {}, None
+    with timed(seconds, "ranker"):
+        figures = fit_ranker(ranker, lists, table, config, run_dir, scaled=True)
+    with timed(seconds, "probabilities"):
+        users = spared_users(lists, builder.active(snapshot, end), config)
+        probabilities = fit_probabilities(ranker, builder.whole(snapshot, end, users), table, end - snapshot.cut)
+    return {**figures, "lists": float(sum(map(len, lists)))}, probabilities
+
+
+def _going_on(model: Recommender, vocabulary: Vocabulary, frame: pd.DataFrame, states: Sequence[UserState]) -> Ranker:
+    """The model's ranker, with room for the vocabulary."""
+    old = model.ranker
+    if old is None:
+        raise NotUpdatableError("the model has no ranker; train anew")
+    if (target := target_of(frame)) != model.target:
+        raise NotUpdatableError(
+            f"the model predicts {model.target}, the events would have it predict {target}; train anew"
+        )
+    if tuple(heads := heads_of(frame[EVENT_TYPE].unique())) != old.heads:
+        raise NotUpdatableError(f"the model has heads for {list(old.heads)}, the events for {heads}; train anew")
+    if states and (others := other_numbers(states)) != model.others:
+        raise NotUpdatableError(f"the model reads the numbers {model.others}, the features have {others}; train anew")
+    ranker = Ranker.of(old.config, model.space, vocabulary, old.heads, old.target)
+    inherit(ranker, old.state_dict())
+    ranker.trees, ranker.trees_weight = old.trees, old.trees_weight
+    return ranker
+
+
+def _grown(known: Vocabulary, seen: Iterable[str], items: pd.DataFrame, states: Sequence[UserState]) -> Vocabulary:
+    """What is new behind what is known, so that every number keeps its meaning."""
+    fields = {}
+    for name, ids in known.fields.items():
+        if name in ITEM_CATEGORICALS:
+            values = field_values(items, name).names
+        else:
+            column = PROFILE_COLUMNS.index(name)
+            values = tuple(sorted({value for state in states if (value := state.profile[column]) is not None}))
+        fields[name] = IdMap([*ids.names, *values])
+    return replace(known, items=IdMap([*known.items.names, *sorted(seen)]), fields=fields)

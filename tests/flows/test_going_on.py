@@ -1,0 +1,155 @@
+"""A training goes on from the champion where that will do, and says why where it begins anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+
+from flows.connectors import connector
+from flows.going_on import base_of
+from flows.ingest import ingest
+from flows.publish import publish_bundle
+from flows.train import begin, train_bundle
+from infra.settings import Settings
+from models import bundle, registry
+from models.ranker import RankerConfig
+from models.ranker_training import RankerTrainingConfig
+from models.sources.als import AlsConfig
+from models.sources.encoder import SequenceConfig
+from models.training import TrainingConfig
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+SMALL = TrainingConfig(
+    als=AlsConfig(factors=4, iterations=2, threads=1),
+    sequence=SequenceConfig(dim=8, layers=1, epochs=1, batch_size=16, negatives=16),
+    ranker=RankerConfig(hidden=8, cross_layers=1, cross_rank=2),
+    fit=RankerTrainingConfig(list_size=20, epochs=1, batch_size=16),
+)
+STEP_DAYS = 10
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A hundred days of 30 users, 5 items of 30 new in the last 12; the model in service knows the first 82."""
+    root = tmp_path_factory.mktemp("going-on")
+    rows = []
+    for n in range(100, 0, -1):
+        items = 30 if n <= 12 else 25
+        stamp = f"{NOW - timedelta(days=n):%Y-%m-%d}"
+        rows += [f"u{u},i{(n * 7 + u * 3) % items},purchase,{stamp}" for u in range(30)]
+    (root / "events.csv").write_text("\n".join(["user_id,item_id,behavior,timestamp", *rows]))
+    (root / "items.csv").write_text("item_id,category\n" + "\n".join(f"i{n},c{n % 3}" for n in range(30)))
+    (root / "models").mkdir()
+    BentoMLContainer.model_store.set(ModelStore(root / "models"))
+    config = Settings(home=root / "home", snapshot_days=STEP_DAYS, training_cuts=2, holdout_days=18)
+    files = connector("csv", path=root / "events.csv", items=root / "items.csv")
+    ingest(files, config, now=NOW, progress=False)
+    crown(config, train_bundle(config, SMALL))
+    yield config
+    BentoMLContainer.model_store.reset()
+
+
+@pytest.fixture
+def config(home: Settings, tmp_path: Path) -> Settings:
+    """The home as it was, to be changed."""
+    shutil.copytree(home.home, tmp_path / "home")
+    return home.model_copy(update={"home": tmp_path / "home"})
+
+
+def later(config: Settings, days: int) -> Settings:
+    """As if so many days had passed: the cut moves."""
+    return config.model_copy(update={"holdout_days": config.holdout_days - days})
+
+
+def crown(config: Settings, folder: Path) -> str:
+    tag = publish_bundle(folder)
+    registry.crown(config.champion, tag)
+    return tag
+
+
+def origin(folder: Path) -> dict[str, Any]:
+    return bundle.manifest(folder)["origin"]
+
+
+def test_the_first_training_begins_anew(home: Settings) -> None:
+    [first] = home.bundles.iterdir()
+    assert "no model in service" in origin(first)["because"]
+    assert origin(first)["goes_on_from"] is None
+    assert origin(first)["teacher"] == first.name
+
+
+def test_nights_go_on_and_a_horizon_later_the_ranker_learns(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    champion = registry.champion(config.champion).tag
+    night = train_bundle(later(config, 4), SMALL)
+    assert origin(night)["goes_on_from"] == champion
+    assert origin(night)["teacher"] == first.name
+    assert origin(night)["anew_at"] == bundle.manifest(first)["items_at"] < bundle.manifest(night)["items_at"]
+    assert "ranker" not in bundle.manifest(night)["metrics"]
+    weights = [torch.load(folder / "ranker.pt", weights_only=True) for folder in (first, night)]
+    assert torch.equal(weights[0]["out.weight"], weights[1]["out.weight"])
+
+    crown(config, night)
+    taught = train_bundle(later(config, STEP_DAYS + 3), SMALL)
+    assert bundle.manifest(taught)["metrics"]["ranker"]["lists"] > 0
+    assert origin(taught)["teacher"] == taught.name
+    items = {name: set(bundle.load(folder).item_names) for name, folder in (("first", first), ("taught", taught))}
+    assert items["taught"] - items["first"] == {f"i{n}" for n in range(25, 30)}
+
+
+def test_with_nothing_new_it_is_the_same_model(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    again = train_bundle(config, SMALL)
+    assert origin(again)["goes_on_from"] == registry.champion(config.champion).tag
+    weights = [torch.load(folder / "sources/sequence/sequence.pt", weights_only=True) for folder in (first, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_where_it_begins_anew_it_says_why(config: Settings) -> None:
+    def why(config: Settings, model: TrainingConfig = SMALL) -> str:
+        base = base_of(config, begin(config, model))
+        assert isinstance(base, str)
+        return base
+
+    next_night = later(config, 4)
+    other = replace(SMALL, ranker=replace(SMALL.ranker, hidden=16))
+    assert why(next_night, other).endswith("other choices: ranker")
+    assert why(next_night.model_copy(update={"full_training_days": 3})) == (
+        "the last training that began anew is 4 days old"
+    )
+    assert "later events" in why(later(config, -2))
+    assert "no cuts to learn from" in why(next_night.model_copy(update={"training_cuts": 0}))
+    shutil.rmtree(config.bundles)
+    assert "next lesson begins with is gone" in why(next_night)
+
+
+def test_a_damaged_champion_is_no_base(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    tag = crown(config, first)
+    file = registry.bundle_path(tag) / "items.npz"
+    file.write_bytes(file.read_bytes()[:-1])
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL))
+    assert isinstance(base, str)
+    assert "items.npz" in base
+
+
+def test_one_may_ask_for_a_training_anew(config: Settings) -> None:
+    assert origin(train_bundle(later(config, 4), SMALL, anew=True))["because"] == "asked for"
+
+
+def test_a_head_that_the_model_lacks_asks_for_a_training_anew(config: Settings, tmp_path: Path) -> None:
+    (tmp_path / "carts.csv").write_text(
+        "user_id,item_id,behavior,timestamp\n"
+        + "\n".join(f"u{n % 30},i{n % 25},cart,{NOW - timedelta(days=30 + n % 20):%Y-%m-%d}" for n in range(60))
+    )
+    ingest(connector("csv", path=tmp_path / "carts.csv"), config, now=NOW, progress=False)
+    assert "heads" in origin(train_bundle(later(config, 4), SMALL))["because"]
