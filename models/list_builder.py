@@ -59,9 +59,15 @@ class ListBuilder:
         self.users = IdMap(events.users)
         self.space = FeatureSpace(tuple(sources), others)
 
-    def build(self, snapshot: Snapshot, end: float) -> Iterator[Lists]:
-        """Thinned out lists in chunks; users without a positive among their candidates are left out."""
+    def build(self, snapshot: Snapshot, end: float, most: int | None = None) -> Iterator[Lists]:
+        """Thinned out lists in chunks; users without a positive among their candidates are left out.
+
+        Args:
+            most: of so many users at most, drawn by lot; None: of all.
+        """
         rows, number = self._active(snapshot, end)
+        if most is not None:
+            rows = np.sort(np.random.default_rng(self.fit.seed).permutation(rows)[:most])
         chunk = self._chunks(snapshot, end)
 
         def thinned(start: int) -> Lists:

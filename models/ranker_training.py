@@ -62,6 +62,8 @@ class RankerTrainingConfig:
     """Weight of each head's binary cross-entropy."""
     refresh_epochs: int = 1
     """At most, in a later fit, see `again`."""
+    refresh_lists: int = 1_000
+    """Of so many users by lot, in a later fit: the ranker is small, and more say the same again."""
     refresh_rate: float = 0.3
     """Learning rate of a later fit, relative to the first's."""
     validation_share: float = 0.1

@@ -93,7 +93,9 @@ def update(
     with timed(seconds, "sources"):
         sequence = model.sources[SequenceSource.name]
         assert isinstance(sequence, SequenceSource)
-        sequence.logger, sequence.unfinished = TensorBoardLogger(run_dir, name="tensorboard/sequence"), unfinished
+        sequence.keep_track(TensorBoardLogger(run_dir, name="tensorboard/sequence"), unfinished)
+        for source in model.sources.values():
+            source.go_on()
         fit_sources(model.sources, interactions_of(frame, vocabulary), final_cut, seconds)
     figures["seconds"] = seconds
     _log.info("updated: %s", figures)
@@ -126,7 +128,7 @@ def _teach(
         teacher.others,
     )
     with timed(seconds, "lists"):
-        lists = list(builder.build(snapshot, end))
+        lists = list(builder.build(snapshot, end, config.refresh_lists))
     if not lists:
         return {}, None
     with timed(seconds, "ranker"):

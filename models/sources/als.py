@@ -20,6 +20,8 @@ from models.sources.asked import ByVector
 from models.sources.base import Scores, Source
 
 _CONFIG, _FACTORS, _INDEX = "als.json", "factors.npy", "index"
+_NEW = 0.01
+"""Factors of what was never seen are below it, as where `implicit` begins."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class AlsConfig:
     alpha: float = 0.5
     """Confidence of an event: 1 + alpha * log1p(decayed weight)."""
     iterations: int = 10
+    update_iterations: int = 3
+    """Of a fit that goes on from the item factors of an earlier one."""
     half_life_days: float = 90.0
     """Decay of the events; the user's own weights at request time have the same."""
     threads: int = 0
@@ -45,6 +49,7 @@ class Als(Source):
 
     def __init__(self, config: AlsConfig = AlsConfig()) -> None:
         self.config = config
+        self._goes_on = False
         self.factors: Scores | None = None
         """[n_items, factors]"""
         self._gram: Scores | None = None
@@ -60,10 +65,12 @@ class Als(Source):
             model = AlternatingLeastSquares(
                 factors=factors,
                 regularization=self.config.regularization,
-                iterations=self.config.iterations,
+                iterations=self.config.update_iterations if self._goes_on else self.config.iterations,
                 num_threads=self.config.threads,
                 random_state=self.config.seed,
             )
+            if self._goes_on:
+                model.item_factors = self._grown(events.n_items, factors)
             model.fit(weights.astype(np.float32), show_progress=False)
         learned = np.asarray(model.item_factors, dtype=np.float32)
         seen = np.zeros(events.n_items, dtype=bool)
@@ -71,6 +78,18 @@ class Als(Source):
         learned[~seen] = 0.0
         self._set(learned)
         return self
+
+    def go_on(self) -> None:
+        self._goes_on = self.factors is not None
+
+    def _grown(self, n_items: int, width: int) -> Scores:
+        """[n_items, width] the factors so far, and nearly nothing for new items: they are solved from their users'."""
+        assert self.factors is not None
+        rng = np.random.default_rng(self.config.seed)
+        grown = (rng.random((n_items, width)) * _NEW).astype(np.float32)
+        rows, columns = self.factors.shape
+        grown[:rows, :columns] = np.where(self.factors.any(axis=1, keepdims=True), self.factors, grown[:rows, :columns])
+        return grown
 
     def users(self, batch: StateBatch) -> Scores:
         """[B, factors] the users' vectors, solved from their own items."""

@@ -66,6 +66,9 @@ class Source(ABC):
     def fit(self, events: Interactions, now: float) -> Self:
         """Learns from the events, all of them before `now` (epoch s); called again, it follows the newer events."""
 
+    def go_on(self) -> None:  # noqa: B027 - most sources are counted anew in no time
+        """Has later fits begin with what was learned so far and cost a fraction: for a nightly update."""
+
     @abstractmethod
     def ask(self, batch: StateBatch) -> Asked:
         """What the source makes of the users, once, for all questions about them."""

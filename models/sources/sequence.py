@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -45,7 +45,8 @@ class Sequence(Source):
         self._seen: Array | None = None
         """[n_items] items that had an event before the last fit"""
         self._fitted_until = -np.inf
-        self.logger, self.unfinished = logger, unfinished
+        self._rehearsal = config.rehearsal
+        self._logger, self._unfinished = logger, unfinished
         self._index: VectorIndex | None = None
         self._served: Session | None = None
         """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
@@ -55,19 +56,26 @@ class Sequence(Source):
         # Imported here: Lightning takes seconds, and the service does not train.
         from models.sources.sequence_training import train_encoder
 
-        until = self._fitted_until
+        until, config = self._fitted_until, replace(self.config, rehearsal=self._rehearsal)
         if self.encoder is not None and self._seen is not None and len(self._seen) < events.n_items:
             # Tables as the catalogue has grown; what is new has its place found by the training.
             encoder = Encoder(events.n_items, self.config)
             inherit(encoder, self.encoder.state_dict())
             self.encoder, self._seen = encoder, np.pad(self._seen, (0, events.n_items - len(self._seen)))
         self.encoder = train_encoder(
-            self.encoder, self._seen, events, now, until, self.config, self.logger, self.unfinished
+            self.encoder, self._seen, events, now, until, config, self._logger, self._unfinished
         )
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
         self._index, self._served = self._new_index(), None
         return self
+
+    def go_on(self) -> None:
+        self._rehearsal = self.config.update_rehearsal
+
+    def keep_track(self, logger: Logger, unfinished: Unfinished | None) -> None:
+        """Where later fits log, and keep their epochs."""
+        self._logger, self._unfinished = logger, unfinished
 
     @torch.inference_mode()
     def ask(self, batch: StateBatch) -> ByVector:
