@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -17,6 +21,8 @@ from torch import Tensor, nn
 from models.errors import BundleError
 
 Array = npt.NDArray[Any]
+_GRAPH: Final = "kairos_graph"
+"""In a file's metadata: what its graph was made of."""
 
 
 def export(
@@ -25,8 +31,9 @@ def export(
     outputs: Sequence[str],
     file: Path,
     dynamic: Mapping[str, Mapping[int, str]],
+    like: Path | None = None,
 ) -> None:
-    """Writes a network as an ONNX file.
+    """Writes a network as an ONNX file, its weights under their own names; the runtime optimises when it loads it.
 
     Args:
         network: in evaluation mode.
@@ -34,7 +41,22 @@ def export(
         outputs: the names of its outputs.
         file: where to.
         dynamic: input -> axis -> the name of the length that may vary.
+        like: an earlier file. Where the same code made it of the same kind of network, the new one is that with other
+            weights; to trace a network anew takes seconds.
     """
+    key = _key(network, outputs, dynamic)
+    model = (_reweighted(like, key, network) if like else None) or _traced(network, example, outputs, dynamic)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=_GRAPH, value=key)
+    onnx.save(model, file)
+
+
+def _traced(
+    network: nn.Module,
+    example: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+) -> onnx.ModelProto:
     axes = {
         name: dict.fromkeys(dynamic.get(name, {}), torch.export.Dim.DYNAMIC) or None  # type: ignore[attr-defined]
         for name in example
@@ -46,21 +68,47 @@ def export(
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
+            program = torch.onnx.export(
                 network,
                 # Copies: of one tensor under two names the exporter makes one input.
                 kwargs={name: tensor.clone() for name, tensor in example.items()},
-                f=file,
                 input_names=list(example),
                 output_names=list(outputs),
                 dynamic_shapes=axes,
                 dynamo=True,
-                external_data=False,
+                optimize=False,  # it would fold weights into constants without a name
                 verbose=False,
             )
     finally:
         for logger, level in zip(chatter, levels, strict=True):
             logger.setLevel(level)
+
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _key(network: nn.Module, outputs: Sequence[str], dynamic: Mapping[str, Mapping[int, str]]) -> str:
+    """What a graph depends on but for its weights and their shapes."""
+    code = [inspect.getsource(kind) for kind in sorted({type(part) for part in network.modules()}, key=str)]
+    axes = {name: dict(each) for name, each in dynamic.items()}
+    told = [torch.__version__, code, list(network.state_dict()), list(outputs), axes]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _reweighted(like: Path, key: str, network: nn.Module) -> onnx.ModelProto | None:
+    """None: the file is of another network; one whose tables have other numbers of rows is the same."""
+    model = onnx.load(like)
+    if {each.key: each.value for each in model.metadata_props}.get(_GRAPH) != key:
+        return None
+    tables = {f"{name}.weight" for name, part in network.named_modules() if isinstance(part, nn.Embedding)}
+    weights = network.state_dict()
+    for tensor in model.graph.initializer:
+        new, free = weights[tensor.name], tensor.name in tables
+        if list(new.shape[free:]) != list(tensor.dims)[free:]:
+            return None
+        tensor.CopyFrom(onnx.numpy_helper.from_array(new.numpy(), tensor.name))
+    return model
 
 
 def on_one_thread(model: str | bytes) -> onnxruntime.InferenceSession:
@@ -84,6 +132,7 @@ class Session:
             self._session = on_one_thread(str(file))
         except Exception as error:  # a class of its own for each thing that can be wrong with a file
             raise BundleError(f"{file}: cannot be read ({error}); train again") from error
+        self.file = file
         self._inputs: dict[str, type[np.generic]] = {
             given.name: _TYPES[given.type] for given in self._session.get_inputs()
         }

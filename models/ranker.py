@@ -205,6 +205,8 @@ class Ranker(nn.Module):
         self.config, self.heads, self.target = config, tuple(heads), target
         self.served: Session | None = None
         """The same network in ONNX Runtime, once it is loaded from a bundle."""
+        self.graph: Path | None = None
+        """A file that an earlier network of the same kind was exported to"""
         self.trees: Boosted | None = None
         """Boosted trees that have a say in the served order"""
         self.trees_weight = 0.0
@@ -346,7 +348,7 @@ class Ranker(nn.Module):
             "profile": torch.zeros(2, len(self.profile), dtype=torch.int64),
         }
         dynamic = {name: _LISTS if name in ("features", "item", "codes") else _USERS for name in example}
-        export(_Flat(self).eval(), example, [*_SCORES, _LOGITS], file, dynamic)
+        export(_Flat(self).eval(), example, [*_SCORES, _LOGITS], file, dynamic, self.graph)
 
     def _item(self, item: Tensor, codes: Tensor) -> Tensor:
         parts = [self.item(item), *(table(codes[..., column]) for column, table in enumerate(self.codes))]

@@ -48,6 +48,8 @@ class Sequence(Source):
         self._rehearsal = config.rehearsal
         self._logger, self._unfinished = logger, unfinished
         self._index: VectorIndex | None = None
+        self._graph: Path | None = None
+        """A file that an earlier encoder of the same kind was exported to"""
         self._served: Session | None = None
         """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
 
@@ -67,6 +69,7 @@ class Sequence(Source):
         )
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
+        self._graph = self._served.file if self._served else self._graph
         self._index, self._served = self._new_index(), None
         return self
 
@@ -134,7 +137,7 @@ class Sequence(Source):
         vectors = torch.zeros(2, length, self.config.dim)
         example = {"vectors": vectors, "padded": flags, "kind": codes, "gap": codes}
         dynamic = {name: {0: "users"} for name in example}
-        export(LastPosition(self.encoder).eval(), example, ["hidden"], folder / _SERVED, dynamic)
+        export(LastPosition(self.encoder).eval(), example, ["hidden"], folder / _SERVED, dynamic, self._graph)
         self._index.save(folder / _INDEX)
 
     @classmethod
