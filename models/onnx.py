@@ -102,9 +102,10 @@ def _reweighted(like: Path, key: str, network: nn.Module) -> onnx.ModelProto | N
     if {each.key: each.value for each in model.metadata_props}.get(_GRAPH) != key:
         return None
     tables = {f"{name}.weight" for name, part in network.named_modules() if isinstance(part, nn.Embedding)}
-    weights = network.state_dict()
+    # Not the state: what is no part of a saved network is of the graph all the same.
+    weights = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     for tensor in model.graph.initializer:
-        new, free = weights[tensor.name], tensor.name in tables
+        new, free = weights[tensor.name].detach(), tensor.name in tables
         if list(new.shape[free:]) != list(tensor.dims)[free:]:
             return None
         tensor.CopyFrom(onnx.numpy_helper.from_array(new.numpy(), tensor.name))

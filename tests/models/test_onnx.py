@@ -21,10 +21,11 @@ class Small(nn.Module):
     def __init__(self, rows: int, width: int = 4) -> None:
         super().__init__()
         self.table = nn.Embedding(rows, width)
+        self.register_buffer("scale", torch.rand(width), persistent=False)
         self.layers = nn.Sequential(nn.Linear(width, 3), nn.GELU(), nn.Linear(3, 2))
 
     def forward(self, at: Tensor) -> Tensor:
-        return self.layers(self.table(at).sum(1))
+        return self.layers(self.table(at).sum(1) * self.scale)
 
 
 class Other(Small):
