@@ -1,0 +1,78 @@
+"""The counts of what arrived beside those of the stretches before it: which measures are where they should not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from feature_repo import schema as s
+from flows.monitoring.distance import distance, to_the_others
+from flows.monitoring.measured import Measured, above, within
+from flows.monitoring.stretches import MAY_BE_NULL, Stretches
+from infra.thresholds import DataLimits
+
+LITTLE: Final = 20.0
+"""Events that are added to what is counted before it is compared in times: from none to a few is no change."""
+
+Row = Mapping[str, float]
+"""What was counted of one stretch"""
+
+
+def comparable(found: Stretches, limits: DataLimits) -> list[int]:
+    """The stretches of before that have enough events, newest first."""
+    return [n for n, row in sorted(found.counts.items()) if n > 0 and row["events"] >= limits.least_events]
+
+
+def compare(found: Stretches, limits: DataLimits) -> list[Measured]:
+    """Every measure of what arrived; to be asked where there is enough to compare, see `comparable`."""
+    before = comparable(found, limits)
+    ours, theirs = found.counts[0], [found.counts[stretch] for stretch in before]
+    shares = [*_parts(ours, theirs, limits), *_distributions(found, before, limits)]
+    # No share is above 1: what is null everywhere cannot become more so.
+    bounded = [measured for measured in shares if measured.high is not None and measured.high < 1.0]
+    return [*_amounts(found.days, ours, theirs, limits), *_types(found, before, limits), *bounded]
+
+
+def _amounts(days: float, ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Iterator[Measured]:
+    """How much there is, in times."""
+    on_time = (ours["events"] - ours["late"]) / days
+    yield within("events a day", on_time, [row["events"] / days for row in theirs], limits.volume)
+    each, before = ours["events"] / ours["users"], [row["events"] / row["users"] for row in theirs]
+    yield within("events per user", each, before, limits.events_per_user)
+    for who in ("user", "item"):
+        busiest = [(row[f"busiest_{who}"] + LITTLE) / row["events"] for row in (ours, *theirs)]
+        yield Measured(f"share of the busiest {who}", busiest[0], high=max(busiest[1:]) * limits.busiest)
+
+
+def _types(found: Stretches, before: Sequence[int], limits: DataLimits) -> Iterator[Measured]:
+    """In times: a rare type that is gone would hardly be a distance."""
+    bins = found.bins[s.EVENT_TYPE]
+    for at, kind in enumerate(bins.names):
+        shares = [(bins.counts[n][at] + LITTLE) / found.counts[n]["events"] for n in (0, *before)]
+        yield within(f"share of events: {kind}", shares[0], shares[1:], limits.event_type)
+
+
+def _parts(ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Iterator[Measured]:
+    """Which part of the events has something, or of the days."""
+    yield above("days without events", ours["empty_days"], [row["empty_days"] for row in theirs], limits.empty_days)
+    yield Measured("older than what was known", ours["late"] / ours["events"], high=limits.late)
+    more = {"copies": ("equal rows with other ids", limits.duplicates)}
+    more |= {f"null:{column}": (f"nulls: {column}", limits.nulls) for column in MAY_BE_NULL}
+    for counted, (name, limit) in more.items():
+        share, *before = (row[counted] / row["events"] for row in (ours, *theirs))
+        yield above(name, share, before, limit)
+    for who, limit in (("users", limits.new_users), ("items", limits.new_items)):
+        share, *before = (row[f"new_{who}"] / row["events"] for row in (ours, *theirs))
+        yield Measured(f"of new {who}", share, high=median(before) + limit)
+
+
+def _distributions(found: Stretches, before: Sequence[int], limits: DataLimits) -> Iterator[Measured]:
+    """How far values are from those of before, beside how far those are from each other."""
+    for name, bins in found.bins.items():
+        if name != s.EVENT_TYPE:
+            past = np.stack([bins.counts[stretch] for stretch in before])
+            value = distance(bins.counts[0], past.sum(axis=0))
+            yield above(f"distance: {name}", value, to_the_others(past), limits.distance)
