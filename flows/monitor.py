@@ -42,7 +42,7 @@ def look_at(part: Part, config: Settings, now: datetime) -> Look | None:
     looks: dict[Part, Callable[[], Look | None]] = {
         "data": lambda: look_at_data(config, now),
         "predictions": lambda: look_at_predictions(config, now),
-        "outcomes": lambda: look_at_outcomes(config, clock_start(config) or now),
+        "outcomes": lambda: look_at_outcomes(config, now, clock_start(config) or now),
         "freshness": lambda: look_at_freshness(config, now),
     }
     before = newest(config.monitoring, part)

@@ -38,8 +38,8 @@ class Year:
     items: pa.Table
 
     @classmethod
-    def read(cls) -> Year:
-        source = CompleteJourney()
+    def read(cls, households: int | None = None) -> Year:
+        source = CompleteJourney(households)
         return cls(pa.concat_tables(chunk.rows for chunk in source.chunks(250_000)).combine_chunks(), source.items())
 
     @cached_property

@@ -27,19 +27,25 @@ def comparable(found: Stretches, limits: DataLimits) -> list[int]:
 
 
 def compare(found: Stretches, limits: DataLimits) -> list[Measured]:
-    """Every measure of what arrived; to be asked where there is enough to compare, see `comparable`."""
+    """Every measure of what arrived, beside what is `comparable`; of a few events only that they are a few."""
     before = comparable(found, limits)
     ours, theirs = found.counts[0], [found.counts[stretch] for stretch in before]
+    if ours["events"] < limits.least_events:
+        return [_a_day(found.days, ours, theirs, limits)]
     shares = [*_parts(ours, theirs, limits), *_distributions(found, before, limits)]
     # No share is above 1: what is null everywhere cannot become more so.
     bounded = [measured for measured in shares if measured.high is not None and measured.high < 1.0]
-    return [*_amounts(found.days, ours, theirs, limits), *_types(found, before, limits), *bounded]
+    amounts = [_a_day(found.days, ours, theirs, limits), *_amounts(ours, theirs, limits)]
+    return [*amounts, *_types(found, before, limits), *bounded]
 
 
-def _amounts(days: float, ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Iterator[Measured]:
-    """How much there is, in times."""
+def _a_day(days: float, ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Measured:
     on_time = (ours["events"] - ours["late"]) / days
-    yield within("events a day", on_time, [row["events"] / days for row in theirs], limits.volume)
+    return within("events a day", on_time, [row["events"] / days for row in theirs], limits.volume)
+
+
+def _amounts(ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Iterator[Measured]:
+    """How much there is of one user or item, in times."""
     each, before = ours["events"] / ours["users"], [row["events"] / row["users"] for row in theirs]
     yield within("events per user", each, before, limits.events_per_user)
     for who in ("user", "item"):
@@ -76,3 +82,7 @@ def _distributions(found: Stretches, before: Sequence[int], limits: DataLimits) 
             past = np.stack([bins.counts[stretch] for stretch in before])
             value = distance(bins.counts[0], past.sum(axis=0))
             yield above(f"distance: {name}", value, to_the_others(past), limits.distance)
+    if s.CATEGORY in found.bins:
+        counts = found.bins[s.CATEGORY].counts
+        share, *others = (1.0 - counts[n].sum() / found.counts[n]["events"] for n in (0, *before))
+        yield above("without a category", share, others, limits.nulls)

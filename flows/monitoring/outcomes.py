@@ -21,17 +21,18 @@ _FOLLOWS: Final = {"click rate": (s.CLICK, s.VIEW), "purchase rate": (s.PURCHASE
 """Rate -> the events that count: a shop tells of the opened page as a click or as a view"""
 
 
-def look_at_outcomes(config: Settings, now: datetime) -> Look:
+def look_at_outcomes(config: Settings, now: datetime, until: datetime) -> Look:
     """The newest days' rates beside those of the days before, by variant.
 
     Impressions that are younger than what may still follow them are not looked at.
 
     Args:
-        now: UTC; of data that are history, their end.
+        now: UTC, by the wall clock.
+        until: the end of the data: of a live shop now.
     """
     limits = thresholds(config).outcomes
     follows = timedelta(hours=limits.follows_hours)
-    end = now - follows
+    end = until - follows
     middle = end - timedelta(days=limits.days)
     start = middle - timedelta(days=limits.before_days)
     events = Lake(config.lake).events_sql

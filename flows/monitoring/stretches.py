@@ -53,7 +53,7 @@ class Stretches:
         length: of each stretch, a day at least.
         counts: stretch -> `events`, `users`, `late`, `copies`, `busiest_user`, `busiest_item`, `new_users`, `new_items`
             and `null:<column>` in events, `empty_days` as a share of the days.
-        bins: of `hours`, the numbers' columns, `event_type`, `category`.
+        bins: of `hours`, the numbers' columns, `event_type` and, where there is a table of items, `category`.
     """
 
     start: datetime
@@ -117,7 +117,7 @@ def count(con: duckdb.DuckDBPyConnection, lake: Lake, start: datetime, most: int
             f"CREATE VIEW categories AS SELECT {s.ITEM_ID}, arg_max({s.CATEGORY}, {s.TIMESTAMP}) AS {s.CATEGORY} "
             f"FROM read_parquet('{str(lake.items).replace(chr(39), chr(39) * 2)}') GROUP BY 1"
         )
-        bins[s.CATEGORY] = _bins(con, s.CATEGORY, f"JOIN categories USING ({s.ITEM_ID})")
+        bins[s.CATEGORY] = _bins(con, s.CATEGORY, f"LEFT JOIN categories USING ({s.ITEM_ID})")
     rows = frame.fillna(0.0).to_numpy(np.float64)
     counts = {
         int(stretch): dict(zip(map(str, frame.columns), map(float, row), strict=True))
