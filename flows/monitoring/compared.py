@@ -7,6 +7,7 @@ from statistics import median
 from typing import Final
 
 import numpy as np
+from scipy.stats import median_abs_deviation
 
 from feature_repo import schema as s
 from flows.monitoring.distance import distance, to_the_others
@@ -16,6 +17,9 @@ from infra.thresholds import DataLimits
 
 LITTLE: Final = 20.0
 """Events that are added to what is counted before it is compared in times: from none to a few is no change."""
+
+SPREADS: Final = 3.0
+"""Robust standard deviations that a share of new users or items may be above the middle of those before"""
 
 Row = Mapping[str, float]
 """What was counted of one stretch"""
@@ -72,7 +76,9 @@ def _parts(ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Iterator[Mea
         yield above(name, share, before, limit)
     for who, limit in (("users", limits.new_users), ("items", limits.new_items)):
         share, *before = (row[f"new_{who}"] / row["events"] for row in (ours, *theirs))
-        yield Measured(f"of new {who}", share, high=median(before) + limit)
+        # Robust, because all are new in the first stretch.
+        spread = float(median_abs_deviation(before, scale="normal"))
+        yield Measured(f"of new {who}", share, high=median(before) + SPREADS * spread + limit)
 
 
 def _distributions(found: Stretches, before: Sequence[int], limits: DataLimits) -> Iterator[Measured]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import duckdb
 from feast.errors import FeatureViewNotFoundException
 
-from feature_repo.batch import batches_of
+from feature_repo import schema as s
+from feature_repo.batch import Batch, batches_of
 from feature_repo.event_log import INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
@@ -36,10 +39,10 @@ def look_at_freshness(config: Settings, now: datetime) -> Look:
     """
     limits, lake = thresholds(config).freshness, Lake(config.lake)
     newest = lake.newest_event()
-    arrived = [batch.ingested_at for batch in batches_of(lake.root)] or [now]
-    stages = _of_features(config, newest, arrived[0], limits) + _of_models(config, now, newest, arrived[0], limits)
-    # They were old when they came: nobody waits for newer ones.
-    if is_history := arrived[-1] - newest > LIVE:
+    batches = batches_of(lake.root)
+    first = batches[0].ingested_at if batches else now
+    stages = _of_features(config, newest, first, limits) + _of_models(config, now, newest, first, limits)
+    if is_history := not _was_ever_live(lake, batches):
         about = f"seconds behind; the data are history and end at {newest:%Y-%m-%d %H:%M} UTC"
     else:
         about = "seconds behind"
@@ -86,6 +89,18 @@ def _of_models(
         datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else datetime.fromisoformat(champion.since)
     )
     return [*stages, _behind("evaluation", now - evaluated, limits.evaluation)]
+
+
+def _was_ever_live(lake: Lake, batches: Sequence[Batch]) -> bool:
+    """Whether a batch came soon after its newest event. Where all were old when they came, nobody waits for newer ones.
+
+    Of a single batch that is old nothing follows: the end of what was sent may be missing.
+    """
+    query = f"SELECT {s.BATCH_ID}, max({s.TIMESTAMP}) FROM ({lake.events_sql}) GROUP BY 1"
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        newest = dict(con.execute(query).fetchall())
+    return any(batch.ingested_at - newest[batch.batch_id] <= LIVE for batch in batches if batch.batch_id in newest)
 
 
 def _waits_in_log(config: Settings, now: datetime, is_history: bool) -> timedelta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -72,8 +72,7 @@ def look_at_data(config: Settings, now: datetime) -> Look | None:
         return None
     ids = [batch.batch_id for batch in batches]
     with opened(lake, ids, state.aside) as con:
-        # Of those set aside, too: the time that they cover has been looked at.
-        start = _newest(lake, ids)
+        start = _newest(con)
         events = sum(batch.accepted for batch in batches)
         seen = replace(state, looked_at=now.isoformat(), newest_batch=ids[-1])
         about = f"{events:,} events in {len(batches)} batches, {ids[0]} to {ids[-1]}"
@@ -111,10 +110,10 @@ def accept_data(config: Settings) -> Sequence[str]:
     return state.aside
 
 
-def _newest(lake: Lake, new: Collection[str]) -> datetime | None:
-    """Time of the newest event that is not of these batches; None: there is none."""
-    with opened(lake, new, ()) as con:
-        return con.sql(f"SELECT max({s.TIMESTAMP}) FROM events WHERE NOT is_new").fetchall()[0][0]
+def _newest(con: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Time of the newest event that was there before; None: there was none."""
+    [(newest,)] = con.sql(f"SELECT max({s.TIMESTAMP}) FROM events WHERE NOT is_new").fetchall()
+    return newest
 
 
 def _categories(con: duckdb.DuckDBPyConnection, lake: Lake) -> set[str]:

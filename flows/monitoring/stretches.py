@@ -68,12 +68,12 @@ class Stretches:
 
 @contextmanager
 def opened(lake: Lake, new: Collection[str], aside: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The lake's events as the view `events` with `is_new`, without those set aside. What does not fit into memory goes
-    to the disk.
+    """The lake's events as the view `events` with `is_new` and `is_aside`; what does not fit into memory goes on disk.
 
     Args:
         new: ids of the batches that are looked at.
-        aside: of those that nothing is compared with.
+        aside: of those that nothing is compared with. What they brought has been seen, all the same: users, items, and
+            rows that may come again.
     """
     with tempfile.TemporaryDirectory(prefix="kairos-monitor-") as folder:
         con = duckdb.connect(str(Path(folder) / "work.duckdb"), config={"memory_limit": _MEMORY})
@@ -83,8 +83,8 @@ def opened(lake: Lake, new: Collection[str], aside: Collection[str]) -> Iterator
             con.register("aside", pa.table({s.BATCH_ID: pa.array(sorted(set(aside) - set(new)), pa.string())}))
             con.execute(
                 f"CREATE VIEW events AS SELECT * EXCLUDE (context), epoch_us({s.TIMESTAMP}) AS at_us, "
-                f"coalesce({s.BATCH_ID} IN (FROM new_batches), false) AS is_new FROM ({lake.events_sql}) "
-                f"WHERE coalesce({s.BATCH_ID} NOT IN (FROM aside), true)"
+                f"coalesce({s.BATCH_ID} IN (FROM new_batches), false) AS is_new, "
+                f"coalesce({s.BATCH_ID} IN (FROM aside), false) AS is_aside FROM ({lake.events_sql})"
             )
             yield con
         finally:
@@ -104,7 +104,7 @@ def count(con: duckdb.DuckDBPyConnection, lake: Lake, start: datetime, most: int
         f"CREATE TABLE part AS SELECT * EXCLUDE (event_id, {s.TIMESTAMP}, {s.BATCH_ID}), "
         f"CASE WHEN is_new THEN 0 ELSE 1 + ({start_us} - at_us) // {length} END AS stretch, "
         f"hash({', '.join(_SAME)}) AS same "
-        f"FROM events WHERE is_new OR (at_us <= {start_us} AND at_us > {start_us - whole * length})"
+        f"FROM events WHERE is_new OR (NOT is_aside AND at_us <= {start_us} AND at_us > {start_us - whole * length})"
     )
     con.execute(f"CREATE VIEW begun AS SELECT *, {start_us} - stretch * {length} AS begins_us FROM part")
     frame = _per_event(con).join(_copies(con)).join(_busiest(con)).join(_days(con, length // _DAY_US))
