@@ -76,7 +76,9 @@ class Told:
             edges = np.unique(np.quantile(scores, _TENTHS)).tolist()
         counts = np.bincount(np.searchsorted(edges, scores), minlength=len(edges) + 1)
         sources = Counter(source for item in shown for source in item.sources)
-        return cls(users, unknown, edges, counts.tolist(), sources, Counter(item.item_id for item in shown))
+        items = Counter(item.item_id for item in shown)
+        # `asdict` would make another counter of a counter's entries.
+        return cls(users, unknown, edges, counts.tolist(), dict(sources), dict(items))
 
     def save(self, file: Path) -> None:
         write_json(file, asdict(self))
