@@ -32,7 +32,7 @@ from infra.settings import Settings
 
 HOUSEHOLDS: Final = 500
 """Of Complete Journey: about 23,000 purchases a month"""
-SPOILED: Final = (11,)
+SPOILED: Final = (6, 11)
 """The months of 2017 that faults are put into; what came before is as it was."""
 WEEK_S: Final = 7 * 86_400
 AFTER: Final = timedelta(hours=1)
