@@ -29,7 +29,7 @@ from flows.pipeline import PipelineReport
 from infra.settings import Settings, settings
 from infra.thresholds import thresholds
 from models.recommender import Recommendation
-from tests.flows.shop_days import bring
+from tests.flows.shop_days import DAY, FIRST, bring, day
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=1)
@@ -120,6 +120,17 @@ def test_newer_events_make_the_features_late_and_then_the_shop(copy: Settings) -
     assert names(look_at_freshness(copy, moment)) == {"features", "online", "training"}
     late = look_at_freshness(copy, moment + timedelta(hours=30))
     assert "events" in names(late)
+
+
+def test_a_delivery_that_ends_early_is_no_history(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path / "home", backups=tmp_path / "backups")
+    bring(config, day(0), FIRST + 30 * DAY)
+    assert "history" in look_at_freshness(config, FIRST + 30 * DAY).about  # it was old when it came, as all there is
+    bring(config, day(30), FIRST + 31 * DAY)
+    bring(config, day(31), FIRST + 60 * DAY)
+    found = look_at_freshness(config, FIRST + 60 * DAY)
+    assert "history" not in found.about
+    assert "events" in names(found)
 
 
 def test_the_flow_keeps_exports_and_tells_what_is_out_of_order(copy: Settings, pipeline: PipelineReport) -> None:

@@ -133,6 +133,17 @@ def test_what_was_out_of_order_is_no_measure_until_it_is_accepted(shop: Settings
     assert broken(deliver(shop, BEFORE + 3, dearer(BEFORE + 3))) == set()
 
 
+def test_who_is_new_is_told_once(shop: Settings) -> None:
+    """Ids that were made anew are known from then on: not every later day is an alarm."""
+
+    def renamed(number: int) -> pd.DataFrame:
+        return day(number).assign(**{s.USER_ID: "x" + day(number)[s.USER_ID]})
+
+    assert "of new users" in broken(deliver(shop, BEFORE, renamed(BEFORE)))
+    assert State.of(shop).aside
+    assert broken(deliver(shop, BEFORE + 1, renamed(BEFORE + 1))) == set()
+
+
 def test_a_day_is_looked_at_as_a_whole(shop: Settings) -> None:
     """Five-minute batches are no days: what comes within one waits for it to be over."""
     events = day(BEFORE)
