@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
+
+_FOLDER: Final = "batches"
 
 
 @dataclass(frozen=True)
@@ -46,4 +49,9 @@ class Batch:
 
 def batch_file(lake: Path, batch_id: str) -> Path:
     """Where the lake keeps what is known of a batch."""
-    return lake / "batches" / f"{batch_id}.json"
+    return lake / _FOLDER / f"{batch_id}.json"
+
+
+def batches_of(lake: Path) -> list[Batch]:
+    """All that a lake tells of, in the order in which they came."""
+    return [batch for file in sorted((lake / _FOLDER).glob("*.json")) if (batch := Batch.of(file))]

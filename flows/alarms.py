@@ -6,7 +6,10 @@ from typing import Final, Literal
 
 from prefect.events import emit_event
 
-Alarm = Literal["batch-refused", "features-refused", "features-drifted", "model-refused"]
+Alarm = Literal[
+    "batch-refused", "features-refused", "features-drifted", "model-refused", "data-drifted", "predictions-drifted",
+    "outcomes-fell", "stage-behind",
+]  # fmt: skip
 PREFIX: Final = "kairos.alarm"
 SAID: Final = 2_000
 """Characters of a message that an event carries"""

@@ -17,6 +17,7 @@ from flows import (
     cli_gate,
     cli_keys,
     cli_lake,
+    cli_monitor,
     cli_platform,
     cli_quarantine,
     cli_tune,
@@ -339,6 +340,7 @@ app.command()(cli_backup.backup)
 app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_lake.app, name="lake")
+app.add_typer(cli_monitor.app, name="monitor")
 app.add_typer(cli_quarantine.app, name="quarantine")
 
 
@@ -370,6 +372,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
         BentoError,
         IngestError,
         ModelRefusedError,
+        MonitorError,
         PlatformError,
         ReplayError,
         ServeError,
@@ -382,5 +385,5 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BackupError, BentoError, ServeError, ReplayError,
-        SplitError, TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
+        SplitError, TunedReportError, ModelRefusedError, MonitorError, PlatformError, ModelError, NoChampionError,
     )  # fmt: skip

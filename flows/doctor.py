@@ -24,18 +24,16 @@ from feature_repo.event_log import FEATURES_CONSUMER, open_event_log
 from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
+from flows.monitoring.freshness import training_behind
 from flows.serving import LIVE
 from infra.settings import PROJECT_ROOT, Settings
+from infra.thresholds import thresholds
 from models import bundle, registry, smoke
 from models.errors import ModelError
 
 Verdict = Literal["ok", "warning", "error"]
 LEAST_FREE_GB: Final = 5.0
 """What a training run and a backup of a middling shop need."""
-BEHIND_DAYS: Final = 7
-"""A model that is so far behind the newest events was not trained by any schedule."""
-WAITING: Final = 10_000
-"""Events that wait for the features although a service should apply them"""
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def _event_log(config: Settings) -> Iterator[Diagnosis]:
         return
     if lacks:
         yield Diagnosis("event log", "warning", lacks, "set what it names in the configuration of Redis")
-    if waiting > WAITING:
+    if waiting > thresholds(config).service.events_waiting:
         yield Diagnosis("event log", "warning", f"{waiting:,} events wait for the features",
                         "see that a service runs; its log says why events are not applied")  # fmt: skip
     elif not lacks:
@@ -185,10 +183,9 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("model", "error", str(error), "kairos rollback, then kairos train && kairos publish")
         return
     yield Diagnosis("model", "ok", f"{held.tag} is whole and answers")
-    cut, newest = bundle.manifest(folder)["items_at"], Lake(config.lake).newest_event()
-    behind = (newest.timestamp() - (cut or 0.0)) / 86_400.0 - config.holdout_days
-    if behind > BEHIND_DAYS:
-        yield Diagnosis("model", "warning", f"{behind:.0f} days of events are newer than its training and holdout",
+    behind = training_behind(config, Lake(config.lake).newest_event())
+    if behind.total_seconds() > thresholds(config).freshness.training:
+        yield Diagnosis("model", "warning", f"{behind.days} days of events are newer than its training and holdout",
                         "see that the deployment `train` runs, or kairos train && kairos publish")  # fmt: skip
 
 

@@ -133,5 +133,9 @@ class PlatformError(RuntimeError):
     """A part of the local platform did not start; the message names the part and its log."""
 
 
+class MonitorError(RuntimeError):
+    """A part of the monitoring could not be looked at; the message names it."""
+
+
 class ModelRefusedError(RuntimeError):
     """The gate does not let a model into service; the message has its reasons."""

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         default=None, ge=1, description="rejected rows, training runs and models of no use go when older; unset: none"
     )
 
+    thresholds: Path | None = Field(
+        default=None, description="TOML file whose values win over those of infra/thresholds.toml"
+    )
+
     # Ingest
     source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")
     chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
@@ -236,6 +240,11 @@ class Settings(BaseSettings):
     def accepted_features(self) -> Path:
         """What the features of the last accepted run looked like, one JSON per feature: the measure of drift."""
         return self.home / "accepted_features"
+
+    @property
+    def monitoring(self) -> Path:
+        """What `kairos monitor` measured, a folder per part, and the same for Prometheus."""
+        return self.home / "monitoring"
 
     @property
     def packed(self) -> Path:

@@ -27,6 +27,7 @@ TOGETHER = {
     "tests/services/test_swap.py": "running",
     "tests/flows/test_doctor.py": "pipeline",
     "tests/flows/test_gate.py": "pipeline",
+    "tests/flows/test_monitor.py": "pipeline",
     "tests/flows/test_pipeline.py": "pipeline",
     "tests/flows/test_platform.py": "pipeline",
 }

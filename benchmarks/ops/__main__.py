@@ -3,7 +3,7 @@
     make bench-ops                      all of them, after make demo
     python -m benchmarks.ops gate_refuses
 
-They read the home of the settings, which `make demo` fills, and leave it as it was.
+They read the home of the settings, which `make demo` fills, and leave it as it was; `drift` has homes of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ FIGURES: Final = {
     "incremental": "benchmarks.ops.incremental:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
+    "drift": "benchmarks.ops.drift:measure",
 }
 """Figure -> what measures it"""
 LIBRARIES: Final = ("prefect", "bentoml", "feast", "torch", "numpy")

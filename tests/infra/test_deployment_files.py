@@ -76,7 +76,7 @@ def test_the_image_gets_everything_that_the_lock_and_the_packages_need() -> None
     passed = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
     packages = {path.parent.name for path in PROJECT_ROOT.glob("*/__init__.py")} - {"benchmarks", "infra"}
     files = {"requirements.lock", "pyproject.toml", "README.md", "LICENSE"}  # of which pip reads the last three
-    of_infra = {"infra/*.py", "infra/prefect.yaml", "infra/profiles"}
+    of_infra = {"infra/*.py", "infra/prefect.yaml", "infra/profiles", "infra/thresholds.toml"}
     assert {line[1:] for line in passed if line.startswith("!")} == packages | files | of_infra
 
 
@@ -152,7 +152,8 @@ def test_kustomize_takes_every_manifest() -> None:
     there = {file.name for file in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(KUSTOMIZATION["resources"]) == there
     [image] = KUSTOMIZATION["images"]
-    assert {container.values[0]["image"] for container in CONTAINERS} == {image["name"]}
+    compose_too = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["monitoring"]["image"]
+    assert {container.values[0]["image"] for container in CONTAINERS} == {image["name"], compose_too}
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

@@ -18,7 +18,9 @@ import yaml
 from bentoml._internal.configuration.helpers import get_default_config
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 
-from infra.settings import PROJECT_ROOT
+from flows.monitoring.metrics import registry_of
+from infra.settings import PROJECT_ROOT, Settings
+from infra.thresholds import thresholds
 from services import metrics
 
 PROMETHEUS = PROJECT_ROOT / "infra" / "prometheus"
@@ -62,13 +64,13 @@ def of(registry: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    """What `/metrics` has: our own names, and those of BentoML's layer around every service."""
+    """What `/metrics` has, our own names and those of BentoML's layer around every service, and what the jobs write."""
     theirs = prometheus_client.CollectorRegistry()
     kinds = ("Counter", "Gauge", "Histogram", "Summary")
     client = SimpleNamespace(**{kind: partial(getattr(prometheus_client, kind), registry=theirs) for kind in kinds})
     namespace = get_default_config(version=2)["services"]["metrics"]["namespace"]
     RunnerTrafficMetricsMiddleware(None, namespace=namespace)._setup(metrics_client=client, duration_buckets=(1.0,))
-    return of(theirs) | of(prometheus_client.REGISTRY)
+    return of(theirs) | of(prometheus_client.REGISTRY) | of(registry_of([]))
 
 
 @pytest.mark.parametrize("asked", EXPRESSIONS)
@@ -97,6 +99,12 @@ def test_what_is_counted_begins_at_nought(counter: str) -> None:
     begun = {next(iter(s.labels.values())) for f in getattr(metrics, counter).collect() for s in f.samples}
     assert counted
     assert counted <= begun
+
+
+def test_what_stands_in_the_thresholds_too_is_the_same_number() -> None:
+    service = thresholds(Settings()).service
+    shared = {"KairosEventsWaiting": service.events_waiting, "KairosItemTableOld": service.item_table_s}
+    assert {name: float(EXPRESSIONS[name].split("> ")[1]) for name in shared} == shared
 
 
 def test_the_rules_are_in_order() -> None:

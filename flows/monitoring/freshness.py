@@ -1,0 +1,117 @@
+"""How far every stage is behind what it should know, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import duckdb
+from feast.errors import FeatureViewNotFoundException
+
+from feature_repo import schema as s
+from feature_repo.batch import Batch, batches_of
+from feature_repo.event_log import INGEST_CONSUMER, open_event_log
+from feature_repo.lake import Lake
+from feature_repo.manifest import Manifest
+from feature_repo.store import Features
+from flows.backup_manifest import backups_in
+from flows.monitoring.measured import Look, Measured
+from flows.serving import LIVE
+from infra.settings import Settings
+from infra.thresholds import FreshnessLimits, thresholds
+from models import bundle, registry
+
+_VIEW: Final = "user_activity"
+"""A view with a row for every user of the lake: what it knows of, all know of"""
+
+
+def look_at_freshness(config: Settings, now: datetime) -> Look:
+    """Every stage; one that was never run is behind since the first batch came.
+
+    Args:
+        now: UTC, by the wall clock.
+
+    Raises:
+        EmptyLakeError: no event was ever ingested.
+        FeatureError: the event log or Feast's registry cannot be reached.
+    """
+    limits, lake = thresholds(config).freshness, Lake(config.lake)
+    newest = lake.newest_event()
+    batches = batches_of(lake.root)
+    first = batches[0].ingested_at if batches else now
+    stages = _of_features(config, newest, first, limits) + _of_models(config, now, newest, first, limits)
+    if is_history := not _was_ever_live(lake, batches):
+        about = f"seconds behind; the data are history and end at {newest:%Y-%m-%d %H:%M} UTC"
+    else:
+        about = "seconds behind"
+        stages.insert(0, _behind("events", now - newest, limits.events))
+    stages.append(_behind("log", _waits_in_log(config, now, is_history), limits.log))
+    return Look("freshness", now, about, tuple(stages))
+
+
+def training_behind(config: Settings, newest: datetime) -> timedelta:
+    """How much newer the newest event is than what the champion learned from and its holdout.
+
+    Raises:
+        NoChampionError: none is in service.
+        ValueError, TypeError: its pointer is damaged.
+    """
+    cut = bundle.manifest(registry.bundle_path(registry.champion(config.champion).tag))["items_at"] or 0.0
+    return newest - datetime.fromtimestamp(cut, UTC) - timedelta(days=config.holdout_days)
+
+
+def _of_features(config: Settings, newest: datetime, first: datetime, limits: FreshnessLimits) -> list[Measured]:
+    manifests = (Manifest.of(path) for path in (config.features / _VIEW).glob("*Z.parquet"))
+    moments = [manifest.moment for manifest in manifests if manifest and manifest.moment]
+    try:
+        online = Features.open(config).feast.get_feature_view(_VIEW).most_recent_end_time
+    except FeatureViewNotFoundException:
+        online = None
+    known = {"features": max(moments, default=None), "online": online}
+    return [_behind(stage, newest - (until or first), getattr(limits, stage)) for stage, until in known.items()]
+
+
+def _of_models(
+    config: Settings, now: datetime, newest: datetime, first: datetime, limits: FreshnessLimits
+) -> list[Measured]:
+    backups = [file.stat().st_mtime for file in backups_in(config.backups_folder)]
+    backup = datetime.fromtimestamp(max(backups), UTC) if backups else first
+    stages = [_behind("backup", now - backup, limits.backup)]
+    try:
+        champion = registry.champion(config.champion)
+        stages.append(_behind("training", training_behind(config, newest), limits.training))
+    except registry.NoChampionError:
+        return [*stages, _behind("training", now - first, limits.training)]
+    file = config.evaluation(champion.tag)
+    evaluated = (
+        datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else datetime.fromisoformat(champion.since)
+    )
+    return [*stages, _behind("evaluation", now - evaluated, limits.evaluation)]
+
+
+def _was_ever_live(lake: Lake, batches: Sequence[Batch]) -> bool:
+    """Whether a batch came soon after its newest event. Where all were old when they came, nobody waits for newer ones.
+
+    Of a single batch that is old nothing follows: the end of what was sent may be missing.
+    """
+    query = f"SELECT {s.BATCH_ID}, max({s.TIMESTAMP}) FROM ({lake.events_sql}) GROUP BY 1"
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        newest = dict(con.execute(query).fetchall())
+    return any(batch.ingested_at - newest[batch.batch_id] <= LIVE for batch in batches if batch.batch_id in newest)
+
+
+def _waits_in_log(config: Settings, now: datetime, is_history: bool) -> timedelta:
+    """Age of the oldest event that the lake has not; where the clock of the service stands in the past, 0."""
+    with closing(open_event_log(config)) as log:
+        waiting = log.read(log.place(INGEST_CONSUMER).position, 1)
+    if is_history or not waiting:
+        return timedelta(0)
+    [(_, event)] = waiting
+    return now - event.at(now).timestamp  # type: ignore[operator]  # `at` gives it one
+
+
+def _behind(stage: str, lag: timedelta, limit: float) -> Measured:
+    return Measured(stage, max(lag.total_seconds(), 0.0), high=limit)

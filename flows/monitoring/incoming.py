@@ -1,0 +1,149 @@
+"""A look at what arrived since the last one, beside what the lake had before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import duckdb
+
+from feature_repo import schema as s
+from feature_repo.batch import Batch, batches_of
+from feature_repo.lake import Lake
+from flows.json_file import write_json
+from flows.monitoring.compared import comparable, compare
+from flows.monitoring.measured import Look, Measured, above
+from flows.monitoring.stretches import Stretches, count, opened
+from infra.settings import Settings
+from infra.thresholds import DataLimits, thresholds
+
+_STATE: Final = "data_state.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What the next look has to know.
+
+    Attributes:
+        looked_at: ISO 8601, UTC; empty: never.
+        newest_batch: id of the newest batch that was looked at; ids are in the order of time.
+        aside: batches that were out of order and that nobody has accepted: nothing is compared with them.
+        categories: those that events were in.
+    """
+
+    looked_at: str = ""
+    newest_batch: str = ""
+    aside: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: Settings) -> State:
+        try:
+            content = json.loads((config.monitoring / _STATE).read_text())
+        except FileNotFoundError:
+            return cls()
+        return cls(**{**content, "aside": tuple(content["aside"]), "categories": tuple(content["categories"])})
+
+    def save(self, config: Settings) -> None:
+        write_json(config.monitoring / _STATE, asdict(self))
+
+    def is_due(self, now: datetime, limits: DataLimits) -> bool:
+        """Whether the last look is long enough ago: less than a day's events are not like a day's."""
+        return not self.looked_at or now - datetime.fromisoformat(self.looked_at) >= timedelta(hours=limits.every_hours)
+
+
+def look_at_data(config: Settings, now: datetime) -> Look | None:
+    """Compare the batches that came since the last look with the stretches of time before them.
+
+    Batches that are out of order are set aside: what comes later is not compared with them, until `accept_data`.
+
+    Args:
+        now: UTC.
+
+    Returns:
+        None: the last look is not long enough ago, or nothing came, or too little.
+    """
+    limits, state, lake = thresholds(config).data, State.of(config), Lake(config.lake)
+    batches = [batch for batch in batches_of(lake.root) if batch.batch_id > state.newest_batch and batch.accepted]
+    if not batches or not state.is_due(now, limits):
+        return None
+    ids = [batch.batch_id for batch in batches]
+    with opened(lake, ids, state.aside) as con:
+        start = _newest(con)
+        events = sum(batch.accepted for batch in batches)
+        seen = replace(state, looked_at=now.isoformat(), newest_batch=ids[-1])
+        about = f"{events:,} events in {len(batches)} batches, {ids[0]} to {ids[-1]}"
+        categories = _categories(con, lake)
+        if start is None:
+            replace(seen, categories=tuple(sorted(categories))).save(config)
+            return Look("data", now, f"{about}: the first, there is nothing to compare with")
+        found = count(con, lake, start, limits.stretches)
+    compared = comparable(found, limits)
+    if not compared and events < limits.least_events:
+        return None  # a small shop: more days have more
+    if len(compared) < limits.least_stretches:
+        about = f"{about}: too little came before to compare with"
+        measures: list[Measured] = []
+    else:
+        about = f"{about}, beside {len(compared)} stretches of {found.days:.1f} days"
+        measures = [
+            *compare(found, limits),
+            _rejected(lake, batches, state, limits),
+            *_new_categories(found, state, limits),
+        ]
+    look = Look("data", now, about, tuple(measures))
+    if look.broken:
+        replace(seen, aside=(*state.aside, *ids)).save(config)
+    else:
+        replace(seen, categories=tuple(sorted({*state.categories, *categories}))).save(config)
+    return look
+
+
+def accept_data(config: Settings) -> Sequence[str]:
+    """Let the batches that were set aside be what later ones are compared with; returns their ids."""
+    state, lake = State.of(config), Lake(config.lake)
+    with opened(lake, (), ()) as con:
+        replace(state, aside=(), categories=tuple(sorted({*state.categories, *_categories(con, lake)}))).save(config)
+    return state.aside
+
+
+def _newest(con: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Time of the newest event that was there before; None: there was none."""
+    [(newest,)] = con.sql(f"SELECT max({s.TIMESTAMP}) FROM events WHERE NOT is_new").fetchall()
+    return newest
+
+
+def _categories(con: duckdb.DuckDBPyConnection, lake: Lake) -> set[str]:
+    """Those that events are in."""
+    if not lake.items.exists():
+        return set()
+    items = str(lake.items).replace("'", "''")
+    query = (
+        f"SELECT DISTINCT {s.CATEGORY} FROM read_parquet('{items}') "
+        f"WHERE {s.CATEGORY} IS NOT NULL AND {s.ITEM_ID} IN (SELECT {s.ITEM_ID} FROM events)"
+    )
+    return {str(category) for (category,) in con.sql(query).fetchall()}
+
+
+def _rejected(lake: Lake, batches: Sequence[Batch], state: State, limits: DataLimits) -> Measured:
+    """Rows that broke a rule, in a batch that was taken all the same."""
+    new = {batch.batch_id for batch in batches}
+    earlier = [
+        batch for batch in batches_of(lake.root) if batch.batch_id not in new and batch.batch_id not in state.aside
+    ]
+    ours, theirs = (
+        sum(batch.rejected for batch in some) / max(sum(batch.read for batch in some), 1) for some in (batches, earlier)
+    )
+    return above("rejected rows", ours, [theirs], limits.rejected)
+
+
+def _new_categories(found: Stretches, state: State, limits: DataLimits) -> list[Measured]:
+    """By the items' table of now: where a category was renamed, so are the events of before."""
+    if s.CATEGORY not in found.bins:
+        return []
+    bins = found.bins[s.CATEGORY]
+    new = [count for name, count in zip(bins.names, bins.counts[0], strict=True) if name not in state.categories]
+    return [above("in new categories", float(sum(new)) / found.counts[0]["events"], [], limits.new_categories)]
