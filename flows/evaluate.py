@@ -14,6 +14,7 @@ from flows.features import data_timeline
 from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, just_before
 from flows.train import catch_up, states_at
 from infra.settings import Settings, settings
@@ -100,7 +101,7 @@ def _evaluate(tag: str) -> Evaluation:
     return evaluate_bundle(settings(), tag)
 
 
-@flow(name="evaluate", flow_run_name=run_name)
+@flow(name="evaluate", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["evaluate"])
 def evaluate_flow(tag: str | None = None) -> Evaluation:
     """Evaluate a published bundle, by default the champion, on the newest holdout."""
     found = _evaluate(tag or registry.champion(settings().champion).tag)

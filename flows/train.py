@@ -20,7 +20,9 @@ from feature_repo.store import Features
 from flows.feature_readers import live_features
 from flows.features import data_timeline, refuse_breaking
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, just_before
+from flows.training_turn import WAIT_S, training_turn
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
 from models.boosted import BoostedConfig
@@ -63,16 +65,26 @@ def catch_up(features: Features, cuts: Timeline) -> None:
     features.apply(live_features(features.settings))
 
 
-def train_bundle(config: Settings, model: TrainingConfig | None = None) -> Path:
-    """Train on everything up to the cut and save the bundle.
+def train_bundle(config: Settings, model: TrainingConfig | None = None, wait_s: float = WAIT_S) -> Path:
+    """Train on everything up to the cut and save the bundle, when no other training is at it.
+
+    Args:
+        model: by default as the settings say.
+        wait_s: how long to wait for another training's end.
 
     Returns:
         The bundle's folder.
 
     Raises:
+        FeaturesBusyError: another training took longer.
         EmptyLakeError: there are no events.
         NotMaterializedError: there are no features.
     """
+    with training_turn(config, wait_s):
+        return _trained(config, model)
+
+
+def _trained(config: Settings, model: TrainingConfig | None) -> Path:
     trees = BoostedConfig(seed=config.seed) if config.trees else None
     sequence = SequenceConfig(devices=config.training_devices)
     model = model or seeded(TrainingConfig(sequence=sequence, trees=trees), config.seed)
@@ -140,7 +152,7 @@ def _train() -> Path:
     return train_bundle(settings())
 
 
-@flow(name="train", flow_run_name=run_name)
+@flow(name="train", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["train"])
 def train_flow() -> Path:
     """Train the hybrid on the features as they stand; returns the bundle's folder."""
     return _train()
