@@ -115,7 +115,8 @@ def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
 
 def _environment(home: Path) -> dict[str, str]:
     own = {"BENTOML_HOME": str(home / "bentoml"), "PREFECT_HOME": str(home.with_name(f"{home.name}-prefect"))}
-    return environment(_config(home)) | own
+    # As for the command line: on a busy machine a server takes more than the default 20 s to start.
+    return environment(_config(home)) | own | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 
 
 def _config(home: Path) -> Settings:
