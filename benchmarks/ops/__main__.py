@@ -3,7 +3,8 @@
     make bench-ops                      all of them, after make demo
     python -m benchmarks.ops gate_refuses
 
-They read the home of the settings, which `make demo` fills, and leave it as it was.
+`gate_refuses` reads the home of the settings, which `make demo` fills, and leaves it as it was; the others make their
+own.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ FIGURES: Final = {
     "deployments": "benchmarks.ops.deployments:measure",
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",
+    "restore": "benchmarks.ops.restore:measure",
+    "log_memory": "benchmarks.ops.log_memory:measure",
+    "scale": "benchmarks.ops.scale:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
 }
 """Figure -> what measures it"""
-LIBRARIES: Final = ("prefect", "bentoml", "feast", "torch", "numpy")
+LIBRARIES: Final = ("prefect", "great-expectations", "duckdb", "pyarrow", "bentoml", "feast", "torch", "numpy", "redis")
 
 if __name__ == "__main__":
     measure_figures(__doc__, "benchmarks.ops", FIGURES, "ops.json", LIBRARIES)
