@@ -13,6 +13,7 @@ import typer
 
 from flows import (
     cli_backup,
+    cli_capacity,
     cli_features,
     cli_gate,
     cli_keys,
@@ -333,6 +334,7 @@ def prune(
     show_rows("Removed", [asdict(prune_flow(days))])
 
 
+app.command()(cli_capacity.capacity)
 app.command()(cli_backup.backup)
 app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")
@@ -367,6 +369,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
         BackupError,
         BentoError,
         IngestError,
+        MissingFigureError,
         ModelRefusedError,
         PlatformError,
         ReplayError,
@@ -380,5 +383,5 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BackupError, BentoError, ServeError, ReplayError,
-        SplitError, TunedReportError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
+        SplitError, TunedReportError, MissingFigureError, ModelRefusedError, PlatformError, ModelError, NoChampionError,
     )  # fmt: skip
