@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ def measure_figures(about: str, module: str, figures: Mapping[str, str], report:
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(figures)}")
     if given.measure:
+        # As for the command line, before Prefect is imported: its server may take more than 20 s to start.
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         quiet_exit()
         quiet_frameworks()
         [name] = given.figures

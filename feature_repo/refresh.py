@@ -131,7 +131,8 @@ def _check_registered(features: Features) -> None:
 def _compute(features: Features, moment: datetime, fresh: pa.Table) -> dict[Feature, pa.Table]:
     """Rows of every refreshed feature. In this process whatever the engine of the batch: Spark alone takes longer to
     start than the refresh may."""
-    engine = DuckDBEngine(features.lake, fresh=fresh if fresh.num_rows else None)
+    scratch = features.settings.scratch
+    engine = DuckDBEngine(features.lake, fresh=fresh if fresh.num_rows else None, scratch=scratch)
     wanted = refreshed_features()
     with engine.cut(moment, [feature.reads for feature in wanted]) as cut:
         rows = {feature: feature.expression(cut.tables["events"]) for feature in wanted}

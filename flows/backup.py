@@ -31,7 +31,7 @@ from models.registry import MODEL_NAME, Champion, NoChampionError, champion
 
 LOCK_WAIT_S: Final = 600.0
 """How long a backup waits for who is writing snapshots or the lake."""
-MADE_ANEW: Final = ("staging", "spark", "runs", "bundles", "bentoml", "gx", "platform")
+MADE_ANEW: Final = ("staging", "scratch", "spark", "runs", "bundles", "bentoml", "gx", "platform")
 """In the home, and not in a backup: scratch files, what training leaves, reports, what `kairos up` runs. Of BentoML's
 store the champions are taken."""
 _LAKE: Final = ("lake", "quarantine", "source_marks.json")

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.backup import Backup, back_up
 from flows.ingest_flow import may_pass
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
@@ -21,7 +22,7 @@ def _back_up(settings: Settings, into: Path, keep: int) -> Backup:
     return back_up(settings, into, keep=keep, now=datetime.now(UTC))
 
 
-@flow(name="backup", flow_run_name=run_name)
+@flow(name="backup", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["backup"])
 def backup_flow(into: Path | None = None, keep: int | None = None, settings: Settings | None = None) -> Backup:
     """Back up the home.
 

@@ -13,6 +13,7 @@ import typer
 
 from flows import (
     cli_backup,
+    cli_capacity,
     cli_features,
     cli_gate,
     cli_keys,
@@ -336,6 +337,7 @@ def prune(
     show_rows("Removed", [asdict(prune_flow(days))])
 
 
+app.command()(cli_capacity.capacity)
 app.command()(cli_backup.backup)
 app.command()(cli_backup.restore)
 app.add_typer(cli_keys.app, name="keys")
@@ -371,6 +373,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
         BackupError,
         BentoError,
         IngestError,
+        MissingFigureError,
         ModelRefusedError,
         MonitorError,
         PlatformError,
@@ -385,5 +388,6 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
 
     return (
         SettingsError, KeysError, FeatureError, IngestError, BackupError, BentoError, ServeError, ReplayError,
-        SplitError, TunedReportError, ModelRefusedError, MonitorError, PlatformError, ModelError, NoChampionError,
+        SplitError, TunedReportError, MissingFigureError, ModelRefusedError, MonitorError, PlatformError, ModelError,
+        NoChampionError,
     )  # fmt: skip

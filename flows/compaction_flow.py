@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.compaction import Compacted, compact
 from flows.ingest_flow import LOCK_WAIT_S, may_pass
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
@@ -21,7 +22,7 @@ def _compact(settings: Settings) -> Compacted:
     return compact(settings, now=datetime.now(UTC), wait_s=LOCK_WAIT_S)
 
 
-@flow(name="compact", flow_run_name=run_name)
+@flow(name="compact", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["compact"])
 def compact_flow(settings: Settings | None = None) -> Compacted:
     """Merge the small event files of the lake.
 

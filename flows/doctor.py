@@ -1,6 +1,6 @@
 """`kairos doctor`: looks an installation over, part by part, and says what is wrong and what to do about it.
 
-It reads; of the installation nothing is changed but that an empty home is made.
+It reads: what is not there is told, and not made.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import httpx
 from feast.errors import FeastObjectNotFoundException
 
 from feature_repo.errors import EmptyLakeError, EventLogDownError, FeatureError, RegistryDownError
-from feature_repo.event_log import FEATURES_CONSUMER, open_event_log
+from feature_repo.event_log import FEATURES_CONSUMER, has_event_log, open_event_log
 from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
@@ -83,9 +82,12 @@ def _libraries(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _home(config: Settings) -> Iterator[Diagnosis]:
-    config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=config.home, prefix=".doctor-"):
-        free = shutil.disk_usage(config.home).free / 1e9
+    if not config.home.is_dir():
+        yield Diagnosis("home", "error", f"{config.home} is not there", "kairos demo or kairos ingest makes it")
+        return
+    if not os.access(config.home, os.W_OK):
+        yield Diagnosis("home", "error", f"{config.home} cannot be written", "let this user write there")
+    free = shutil.disk_usage(config.home).free / 1e9
     said = f"{config.home}, {free:.0f} GB free"
     if free < LEAST_FREE_GB:
         yield Diagnosis("home", "warning", said, f"keep {LEAST_FREE_GB:.0f} GB free: a training or a backup needs them")
@@ -113,6 +115,9 @@ def _data(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _features(config: Settings) -> Iterator[Diagnosis]:
+    if not (config.feast.is_dir() or config.features.is_dir()):
+        yield Diagnosis("features", "warning", "none yet", "kairos features")  # to open Feast would make its folder
+        return
     found = plan(config)
     missing = sum(found.snapshots.values())
     if found.changes:
@@ -150,6 +155,9 @@ def _online(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _event_log(config: Settings) -> Iterator[Diagnosis]:
+    if not has_event_log(config):
+        yield Diagnosis("event log", "ok", "none yet: the service makes it")
+        return
     try:
         with closing(open_event_log(config)) as log:
             lacks = log.durability()

@@ -129,6 +129,10 @@ class TunedReportError(RuntimeError):
     """A report of tuning that cannot be used for this evaluation."""
 
 
+class MissingFigureError(RuntimeError):
+    """A benchmark's figure that something is computed from was not measured; names the command."""
+
+
 class PlatformError(RuntimeError):
     """A part of the local platform did not start; the message names the part and its log."""
 

@@ -15,6 +15,7 @@ from flows.frames import catch_up, states_at
 from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, just_before
 from infra.settings import Settings, settings
 from models import bundle, registry
@@ -100,7 +101,7 @@ def _evaluate(tag: str) -> Evaluation:
     return evaluate_bundle(settings(), tag)
 
 
-@flow(name="evaluate", flow_run_name=run_name)
+@flow(name="evaluate", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["evaluate"])
 def evaluate_flow(tag: str | None = None) -> Evaluation:
     """Evaluate a published bundle, by default the champion, on the newest holdout."""
     found = _evaluate(tag or registry.champion(settings().champion).tag)

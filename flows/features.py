@@ -17,6 +17,7 @@ from feature_repo.stream import StreamPath
 from flows.feature_readers import live_features
 from flows.naming import run_name, this_run
 from flows.quality.check import check_features_task
+from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, timeline
 from infra.settings import Settings, settings
 
@@ -94,7 +95,7 @@ def _materialize(cuts: Timeline, log_position: int) -> None:
     materialize_online(settings(), cuts, log_position)
 
 
-@flow(name="features", flow_run_name=run_name)
+@flow(name="features", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["features"])
 def features_flow() -> FeatureReport:
     """Bring Feast up to date with the lake; what is up to date already is left alone."""
     log_position = ingested_until(settings())  # before the lake is looked at: an ingest may come in between

@@ -20,6 +20,7 @@ from flows.ingest import IngestReport, new_batch_id, report_of
 from flows.lake_writer import Committed, commit_batch, lake_lock
 from flows.naming import run_name, this_run
 from flows.staging import Staged, drop_leftovers, stage_batch
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
@@ -44,7 +45,7 @@ def commit_task(folder: Path, settings: Settings) -> Committed:
     return commit_batch(folder, settings)
 
 
-@flow(name="ingest", flow_run_name=run_name)
+@flow(name="ingest", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["ingest"])
 def ingest_flow(
     connector: str,
     options: dict[str, Any] | None = None,

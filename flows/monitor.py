@@ -19,6 +19,7 @@ from flows.monitoring.outcomes import look_at_outcomes
 from flows.monitoring.predictions import look_at_predictions
 from flows.naming import run_name
 from flows.serving import clock_start
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings, settings
 from models.registry import NoChampionError
 
@@ -64,7 +65,7 @@ def _look(part: Part, now: datetime) -> Look | None:
     return look
 
 
-@flow(name="monitor", flow_run_name=run_name)
+@flow(name="monitor", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["monitor"])
 def monitor_flow(now: datetime | None = None) -> list[Look]:
     """Look at every part.
 

@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from flows.alarms import PREFIX
 
 NAME: Final = "kairos-notices"
-FAILED: Final = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed")
+FAILED: Final = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut")
 _BODY: Final = """{{ event.resource['prefect.resource.name'] }}
 {% if event.payload.said %}{{ event.payload.said }}{% endif %}"""
 

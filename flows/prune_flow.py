@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.ingest_flow import LOCK_WAIT_S, may_pass
 from flows.naming import run_name
 from flows.prune import Pruned, prune
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
@@ -21,7 +22,7 @@ def _prune(settings: Settings, keep_days: float) -> Pruned:
     return prune(settings, keep_days=keep_days, now=datetime.now(UTC), wait_s=LOCK_WAIT_S)
 
 
-@flow(name="prune", flow_run_name=run_name)
+@flow(name="prune", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["prune"])
 def prune_flow(keep_days: float | None = None, settings: Settings | None = None) -> Pruned:
     """Remove what is older than the settings say, see `flows.prune`; nothing where they say nothing.
 

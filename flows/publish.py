@@ -17,6 +17,7 @@ from flows.decisions import Decision, latest_of, record
 from flows.errors import BentoError, ModelRefusedError
 from flows.gate import judge
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle, registry
 
@@ -92,7 +93,7 @@ def _judge(tag: str) -> Decision:
     return decision
 
 
-@flow(name="publish", flow_run_name=run_name)
+@flow(name="publish", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["publish"])
 def publish_flow(folder: Path | None = None) -> str:
     """Publish a bundle, by default the newest; if the gate lets it, put it into service and build its Bento.
 
@@ -123,7 +124,7 @@ def publish_flow(folder: Path | None = None) -> str:
     raise ModelRefusedError(f"{tag}: the champion changed {TRIES} times while it was judged; publish again")
 
 
-@flow(name="approve", flow_run_name=run_name)
+@flow(name="approve", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["approve"])
 def approve_flow(tag: str, because: str) -> str:
     """Put a model into service whatever the gate said of it; an operator's decision, which is recorded with its reason.
 

@@ -10,6 +10,7 @@ from feature_repo.refresh import Refreshed, refresh
 from feature_repo.store import Features
 from flows.naming import run_name, this_run
 from flows.serving import clock_start
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings, settings
 
 WAIT_S = 30.0
@@ -32,7 +33,7 @@ def _refresh() -> Refreshed:
     return refresh_items(settings(), this_run())
 
 
-@flow(name="refresh", flow_run_name=run_name)
+@flow(name="refresh", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["refresh"])
 def refresh_flow() -> Refreshed:
     """Item popularity, trends and the week's rhythm as of now: online, offline and in the packed item table."""
     return _refresh()

@@ -33,6 +33,7 @@ from flows.ingest import new_batch_id
 from flows.lake_writer import commit_batch, lake_lock
 from flows.naming import run_name, this_run
 from flows.staging import REJECTED_FILE, Staged, drop_leftovers, stage_batch
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
@@ -99,7 +100,7 @@ class QuarantinedRows(Connector):
         return self._tables.get("users")
 
 
-@flow(name="replay", flow_run_name=run_name)
+@flow(name="replay", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["replay"])
 def replay_flow(
     batch_id: str, fixed: Path | None = None, settings: Settings | None = None, now: datetime | None = None
 ) -> ReplayReport:

@@ -16,6 +16,7 @@ from flows.errors import BackupError
 from flows.lake_layout import sync
 from flows.lake_writer import LOCK_FILE
 from flows.model_store import model_store
+from flows.training_turn import LOCK_FILE as TRAINING_LOCK
 from infra.settings import Settings
 
 _HELD_AT_WORK: Final = {
@@ -23,6 +24,7 @@ _HELD_AT_WORK: Final = {
     "applier.lock": "a service",
     "refresher.lock": "a service",
     "features.lock": "a run of the features",
+    TRAINING_LOCK: "a training",
 }
 """Locks of a home -> who holds them."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from feature_repo.errors import EmptyLakeError, EventLogDownError, EventLogFullError
-from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
+from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, has_event_log, open_event_log
 from feature_repo.lake import Lake
 from flows.backup_manifest import backups_in
 from flows.platform import running
@@ -90,6 +90,8 @@ def _platform(config: Settings) -> dict[str, Any]:
 
 
 def _events(config: Settings) -> dict[str, Any]:
+    if not has_event_log(config):
+        return {"state": "no events yet"}
     try:
         with closing(open_event_log(config)) as log:
             if not log.last():

@@ -21,7 +21,9 @@ from flows.features import data_timeline
 from flows.frames import catch_up, items_at, snapshot_at
 from flows.going_on import Base, Begun, Origin, base_of
 from flows.naming import run_name
+from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import just_before
+from flows.training_turn import WAIT_S, training_turn
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
 from models.boosted import BoostedConfig
@@ -35,28 +37,39 @@ from models.update import Lesson, update
 _log = logging.getLogger(__name__)
 
 
-def train_bundle(config: Settings, model: TrainingConfig | None = None, *, anew: bool = False) -> Path:
-    """Train on everything up to the cut and save the bundle: from the champion on where that will do, see
-    `flows.going_on`, else anew.
+def train_bundle(
+    config: Settings, model: TrainingConfig | None = None, *, anew: bool = False, wait_s: float = WAIT_S
+) -> Path:
+    """Train on everything up to the cut and save the bundle, when no other training is at it.
+
+    From the champion on where that will do, see `flows.going_on`, else anew.
 
     Args:
         model: the choices of a training; None: those of the settings.
         anew: whatever there is to go on from.
+        wait_s: how long to wait for another training's end.
 
     Returns:
         The bundle's folder.
 
     Raises:
+        FeaturesBusyError: another training took longer.
         EmptyLakeError: there are no events.
         NotMaterializedError: there are no features.
     """
-    begun = begin(config, model or configured(config))
-    features, run, cut = begun.features, begun.run, begun.cuts.cut
-    base = "asked for" if anew else base_of(config, begun)
-    recommender, origin = _trained(begun, base)
-    folder = bundle.save(
+    with training_turn(config, wait_s):
+        begun = begin(config, model or configured(config))
+        recommender, origin = _trained(begun, "asked for" if anew else base_of(config, begun))
+        folder = _saved(recommender, origin, begun)
+        begun.unfinished.clear()
+    return folder
+
+
+def _saved(recommender: Recommender, origin: Origin, begun: Begun) -> Path:
+    features, cut = begun.features, begun.cuts.cut
+    return bundle.save(
         recommender,
-        config.bundles / run.name,
+        features.settings.bundles / begun.run.name,
         feature_service=USER_SERVICE,
         features=features.feature_names(USER_SERVICE),
         item_features=[name for name in features.feature_names(ITEM_SERVICE) if name.split(":")[1] in ITEM_COLUMNS],
@@ -65,8 +78,6 @@ def train_bundle(config: Settings, model: TrainingConfig | None = None, *, anew:
         items_at=cut.timestamp(),
         origin=asdict(origin),
     )
-    begun.unfinished.clear()
-    return folder
 
 
 def begin(config: Settings, model: TrainingConfig) -> Begun:
@@ -164,7 +175,7 @@ def _train(anew: bool) -> Path:
     return train_bundle(settings(), anew=anew)
 
 
-@flow(name="train", flow_run_name=run_name)
+@flow(name="train", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["train"])
 def train_flow(anew: bool = False) -> Path:
     """Train the hybrid on the features as they stand; returns the bundle's folder.
 

@@ -252,6 +252,11 @@ class Settings(BaseSettings):
         return self.home / "packed"
 
     @property
+    def scratch(self) -> Path:
+        """What the embedded engine keeps on disk while it computes more events than it has in memory."""
+        return self.home / "scratch"
+
+    @property
     def spark(self) -> Path:
         """Spark's log, and its scratch files while it runs."""
         return self.home / "spark"

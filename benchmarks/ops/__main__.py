@@ -3,7 +3,8 @@
     make bench-ops                      all of them, after make demo
     python -m benchmarks.ops gate_refuses
 
-They read the home of the settings, which `make demo` fills, and leave it as it was; `drift` has homes of its own.
+`gate_refuses` reads the home of the settings, which `make demo` fills, and leaves it as it was; the others make their
+own.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ FIGURES: Final = {
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
     "incremental": "benchmarks.ops.incremental:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",
+    "restore": "benchmarks.ops.restore:measure",
+    "log_memory": "benchmarks.ops.log_memory:measure",
+    "scale": "benchmarks.ops.scale:measure",
     "gate_noise": "benchmarks.ops.gate_noise:measure",
     "drift": "benchmarks.ops.drift:measure",
 }
 """Figure -> what measures it"""
-LIBRARIES: Final = ("prefect", "bentoml", "feast", "torch", "numpy")
+LIBRARIES: Final = ("prefect", "great-expectations", "duckdb", "pyarrow", "bentoml", "feast", "torch", "numpy", "redis")
 
 if __name__ == "__main__":
     measure_figures(__doc__, "benchmarks.ops", FIGURES, "ops.json", LIBRARIES)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any, Final
 
 import yaml
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.ops.own_home import own_home
 from benchmarks.serving.ports import free_port
@@ -23,8 +24,8 @@ def measure() -> dict[str, Any]:
         config = own.model_copy(update={"prefect_port": free_port(), "port": free_port()})
         try:
             up(config, lambda line: print(f"  {line}", flush=True))
-            os.environ["PREFECT_API_URL"] = api_url(config)
-            found = {name: _run(name, api_url(config)) for name in wanted}
+            with temporary_settings({PREFECT_API_URL: api_url(config)}):
+                found = {name: _run(name) for name in wanted}
         finally:
             down(config, lambda line: None)
     completed = sum(each["state"] == "Completed" for each in found.values())
@@ -37,13 +38,9 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _run(name: str, api: str) -> dict[str, Any]:
-    from prefect.deployments import run_deployment
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
+def _run(name: str) -> dict[str, Any]:
     began = time.perf_counter()
-    with temporary_settings({PREFECT_API_URL: api}):
-        run: Any = run_deployment(f"{name}/{name}", timeout=RUN_S, poll_interval=1)
+    run: Any = run_deployment(f"{name}/{name}", timeout=RUN_S, poll_interval=1)
     state = run.state.name if run.state else "none"
     took = round(time.perf_counter() - began, 1)
     print(f"  {name}: {state} after {took} s", flush=True)

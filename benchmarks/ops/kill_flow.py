@@ -12,16 +12,17 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 
-from feature_repo.lake import Lake
+from benchmarks.ops.same_home import differences
 from flows.demo import COMPLETE_JOURNEY
 from infra.settings import PROJECT_ROOT, Settings, environment
 
 HOUSEHOLDS: Final = 80
 KILLS: Final = 20
 SEED: Final = 7
+WHOLE, KILLED = "whole", "killed"
+"""Homes: of the flows that nobody disturbed, and of those that are killed"""
 FLOWS: Final = {
     "ingest": f"from flows.ingest_flow import ingest_flow as f; f({COMPLETE_JOURNEY!r}, dict(households={HOUSEHOLDS}))",
     "features": "from flows.features import features_flow; features_flow()",
@@ -32,34 +33,37 @@ FLOWS: Final = {
 """In the order of the pipeline -> what runs it, as a worker would, in a process of its own"""
 
 
-def measure() -> dict[str, Any]:
-    """The figure: after how many of the kills a rerun completes and all is there once."""
+def measure(kills: int = KILLS) -> dict[str, Any]:
+    """The figure: after how many of the kills of a living run a rerun completes and all is there once."""
     random = np.random.default_rng(SEED)
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as folder:
         root = Path(folder)
         took = _undisturbed(root)
-        whole = _content(_config(root / "whole"))
-        found = []
-        for number in range(KILLS):
-            name = list(FLOWS)[number % len(FLOWS)]
+        found: list[dict[str, Any]] = []
+        too_late = 0
+        while len(found) < kills:
+            name = list(FLOWS)[len(found) % len(FLOWS)]
             # The first third is the interpreter that starts.
             after = float(random.uniform(0.33, 1.0)) * took[name]
-            found.append(_killed(root, name, after, whole))
-            wrong = "; ".join(found[-1]["wrong"]) or "whole"
-            print(f"  {name} killed after {after:.1f} of {took[name]:.1f} s: {wrong}", flush=True)
+            if not _killed(root, name, after):
+                too_late += 1  # it had ended: drawn again
+                continue
+            wrong = _wrong_after_rerun(root, name)
+            found.append({"flow": name, "after_s": round(after, 2), "wrong": wrong})
+            print(f"  {name} killed after {after:.1f} of {took[name]:.1f} s: {'; '.join(wrong) or 'whole'}", flush=True)
     sound = sum(not each["wrong"] for each in found)
     return {
         "value": sound,
-        "unit": f"of {KILLS} kills after which a rerun completes, with nothing lost or doubled",
-        "target": KILLS,
-        "met": sound == KILLS,
-        "detail": {"kills": found, "households": HOUSEHOLDS, "undisturbed_s": took},
+        "unit": f"of {kills} kills after which a rerun completes, with nothing lost or doubled",
+        "target": kills,
+        "met": sound == kills,
+        "detail": {"kills": found, "drawn_too_late": too_late, "households": HOUSEHOLDS, "undisturbed_s": took},
     }
 
 
 def _undisturbed(root: Path) -> dict[str, float]:
     """Runs every flow once and keeps the home as it is before each; returns their seconds."""
-    home, took = root / "whole", {}
+    home, took = root / WHOLE, {}
     home.mkdir()
     for name in FLOWS:
         shutil.copytree(home, root / f"before {name}", symlinks=True)
@@ -71,29 +75,32 @@ def _undisturbed(root: Path) -> dict[str, float]:
     return took
 
 
-def _killed(root: Path, name: str, after: float, whole: dict[str, Any]) -> dict[str, Any]:
-    home = root / "killed"
+def _killed(root: Path, name: str, after: float) -> bool:
+    """Runs a flow over the home as it was before it, and kills it after some seconds; False if it had ended before."""
+    home = root / KILLED
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(root / f"before {name}", home, symlinks=True)
     process = _start(name, home)
     try:
-        process.wait(after)
-        ended = True
+        if status := process.wait(after):
+            raise RuntimeError(f"{name} ended with {status} before it was killed")
+        return False
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        ended = False
-    rest = list(FLOWS)[list(FLOWS).index(name) :]
-    status = {flow: _start(flow, home).wait() for flow in rest}
+        return process.wait() == -signal.SIGKILL
+
+
+def _wrong_after_rerun(root: Path, name: str) -> list[str]:
+    """Runs the flow and those after it on what the kill left; what is then not as in the home that was left alone."""
+    home, flows = root / KILLED, list(FLOWS)
+    status = {flow: _start(flow, home).wait() for flow in flows[flows.index(name) :]}
     wrong = [f"{flow} ended with {code}" for flow, code in status.items() if code]
-    content = _content(_config(home))
-    wrong += [f"{what} is {content[what]}, not {value}" for what, value in whole.items() if content[what] != value]
+    wrong += differences(_config(root / WHOLE), _config(home))
     doctor = subprocess.run(
         [str(Path(sys.executable).with_name("kairos")), "doctor"],
         cwd=PROJECT_ROOT, env=_environment(home) | {"COLUMNS": "200"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    wrong += [line for line in doctor.stdout.splitlines() if "error" in line] if doctor.returncode else []
-    return {"flow": name, "after_s": round(after, 2), "ended_before": ended, "wrong": wrong}
+    return wrong + ([line for line in doctor.stdout.splitlines() if "error" in line] if doctor.returncode else [])
 
 
 def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
@@ -108,22 +115,9 @@ def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
 
 def _environment(home: Path) -> dict[str, str]:
     own = {"BENTOML_HOME": str(home / "bentoml"), "PREFECT_HOME": str(home.with_name(f"{home.name}-prefect"))}
-    return environment(_config(home)) | own
+    # As for the command line: on a busy machine a server takes more than the default 20 s to start.
+    return environment(_config(home)) | own | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 
 
 def _config(home: Path) -> Settings:
     return Settings(home=home, reports=home / "reports", training_cuts=3)
-
-
-def _content(config: Settings) -> dict[str, Any]:
-    """What must be the same however it came about."""
-    lake = Lake(config.lake)
-    summary = lake.summary()
-    [(ids,)] = duckdb.sql(f"SELECT count(DISTINCT event_id) FROM read_parquet('{lake.events}')").fetchall()
-    snapshots = sorted(str(file.relative_to(config.features)) for file in config.features.rglob("*.parquet"))
-    return {
-        **{name: str(value) for name, value in summary.items()},
-        "event ids": ids,
-        "items": lake.fingerprints(lake.items, [None]),
-        "snapshots": snapshots,
-    }

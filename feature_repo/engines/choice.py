@@ -12,6 +12,6 @@ from infra.settings import Settings
 def engine_of(settings: Settings) -> Engine:
     """The engine over the installation's lake. Spark is not started before it is used."""
     lake = Lake(settings.lake)
-    return (
-        SparkEngine(lake, settings.spark_master, settings.spark) if settings.engine == "spark" else DuckDBEngine(lake)
-    )
+    if settings.engine == "spark":
+        return SparkEngine(lake, settings.spark_master, settings.spark)
+    return DuckDBEngine(lake, scratch=settings.scratch)

@@ -21,3 +21,8 @@ def open_event_log(settings: Settings) -> EventLog:
         remote = RedisEventLog(settings.redis_url, settings.project, settings.redis_timeout_s)
         return SpooledEventLog(remote, settings.spool, settings.event_log_mb)
     return SqliteEventLog(settings.event_log, settings.event_log_mb)
+
+
+def has_event_log(settings: Settings) -> bool:
+    """Whether there is a log already, which opening it would not make; nobody knows of one in Redis before asking."""
+    return settings.event_stream == "redis" or settings.event_log.exists()

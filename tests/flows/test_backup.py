@@ -214,7 +214,9 @@ def test_a_home_that_is_not_empty_is_refused_or_moved_aside(config: Settings) ->
     assert registry.champion(config.champion).tag == "kairos:m3"
 
 
-@pytest.mark.parametrize(("lock", "who"), [("applier.lock", "a service"), ("lake.lock", "an ingest")])
+@pytest.mark.parametrize(
+    ("lock", "who"), [("applier.lock", "a service"), ("lake.lock", "an ingest"), ("training.lock", "a training")]
+)
 def test_a_home_in_use_is_left_alone(config: Settings, lock: str, who: str) -> None:
     backup = made(config)
     with file_lock(config.home / lock, "it"), pytest.raises(BackupError, match=f"{who}.* is at work in {config.home}"):

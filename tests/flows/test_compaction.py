@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -155,6 +155,24 @@ def test_features_and_what_they_are_known_by_are_the_same(config: Settings, lake
         assert found.differences == 0, (name, found.examples)
 
 
+def killed_at_each_step(config: Settings, killer: Killer, scratch: Path) -> Iterator[tuple[int, Settings]]:
+    """For each step of a compaction the installation as it is when it was killed right before that step."""
+    for step in range(1, 200):
+        home = scratch / f"home-{step}"
+        shutil.copytree(config.home, home, symlinks=True)
+        own = config.model_copy(update={"home": home})
+        killer.arm(own.lake, step)
+        try:
+            compact(own, now=NOW)
+        except Killed:
+            yield step, own
+            shutil.rmtree(home)
+        else:
+            killer.folder = None
+            return
+    pytest.fail("it never came to its end")
+
+
 @pytest.mark.parametrize("lake", ["link"], indirect=True)
 def test_killed_before_any_step_the_lake_is_whole_and_a_rerun_completes(
     config: Settings, lake: Path, killer: Killer, tmp_path: Path
@@ -163,26 +181,15 @@ def test_killed_before_any_step_the_lake_is_whole_and_a_rerun_completes(
     pq.write_table(rows(6, 10), lake / "events" / "6.parquet")  # so there is an old folder to remove, too
     wanted, known = ids_of(lake), told(lake)
     files_of_others: set[int] = set()
-    for step in range(1, 200):
-        home = tmp_path / f"home-{step}"
-        shutil.copytree(config.home, home, symlinks=True)
-        own = config.model_copy(update={"home": home})
-        killer.arm(own.lake, step)
-        try:
-            compact(own, now=NOW)
-        except Killed:
-            assert ids_of(own.lake) == wanted, step
-            assert told(own.lake) == known, step
-            files_of_others.add(len(list((own.lake / "events").iterdir())))
-            assert compact(own, now=NOW).files_after == 1, step
-            assert ids_of(own.lake) == wanted, step
-            assert told(own.lake) == known, step
-            assert len(list((own.lake / "generations").iterdir())) == 2, step
-            shutil.rmtree(home)
-        else:
-            break
-    killer.folder = None
-    assert step > 15  # it was killed at many places,
+    for step, own in killed_at_each_step(config, killer, tmp_path):
+        assert ids_of(own.lake) == wanted, step
+        assert told(own.lake) == known, step
+        files_of_others.add(len(list((own.lake / "events").iterdir())))
+        assert compact(own, now=NOW).files_after == 1, step
+        assert ids_of(own.lake) == wanted, step
+        assert told(own.lake) == known, step
+        assert len(list((own.lake / "generations").iterdir())) == 2, step
+    assert step >= 15  # it was killed at many places,
     assert files_of_others == {1, 2}  # before and after the one step that counts
 
 
@@ -191,21 +198,11 @@ def test_killed_while_an_old_lake_gets_its_link_ours_read_it_and_a_rerun_complet
     config: Settings, lake: Path, killer: Killer, tmp_path: Path
 ) -> None:
     known = told(lake)
-    for step in range(1, 60):
-        home = tmp_path / f"home-{step}"
-        shutil.copytree(config.home, home, symlinks=True)
-        own = config.model_copy(update={"home": home})
-        killer.arm(own.lake, step)
-        try:
-            compact(own, now=NOW)
-        except Killed:
-            assert told(own.lake) == known, step
-            assert compact(own, now=NOW).files_after == 1, step
-            assert told(own.lake) == known, step
-        else:
-            break
-    killer.folder = None
-    assert step > 10
+    for step, own in killed_at_each_step(config, killer, tmp_path):
+        assert told(own.lake) == known, step
+        assert compact(own, now=NOW).files_after == 1, step
+        assert told(own.lake) == known, step
+    assert step >= 10
 
 
 @pytest.mark.parametrize("lake", ["link"], indirect=True)

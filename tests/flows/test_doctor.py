@@ -34,11 +34,13 @@ def test_a_sound_installation_has_no_error(pipeline: PipelineReport, slice_home:
     assert all(each.todo for each in found if each.verdict != "ok")
 
 
-def test_an_empty_home_says_what_to_begin_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = diagnose(Settings(home=tmp_path / "new"))
-    assert set(errors(found)) >= {"data", "model"}
+def test_no_home_says_what_to_begin_with_and_none_is_made(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path / "new")
+    found = diagnose(config)
+    assert set(errors(found)) == {"home", "data", "model"}
     [data] = told(found, "data")
     assert "kairos ingest" in data.todo
+    assert not config.home.exists()
 
 
 @pytest.fixture
@@ -47,6 +49,14 @@ def copy(pipeline: PipelineReport, slice_home: Settings, tmp_path: Path) -> Sett
     home = tmp_path / "home"
     shutil.copytree(slice_home.home, home, ignore=shutil.ignore_patterns("bentoml", "runs", "gx", "platform"))
     return slice_home.model_copy(update={"home": home})
+
+
+def test_looking_makes_nothing(copy: Settings) -> None:
+    copy.event_log.unlink(missing_ok=True)
+    before = sorted(copy.home.rglob("*"))
+    [log] = told(diagnose(copy), "event log")
+    assert (log.verdict, log.said) == ("ok", "none yet: the service makes it")
+    assert sorted(copy.home.rglob("*")) == before
 
 
 def test_each_thing_that_is_wrong_is_named(copy: Settings) -> None:

@@ -1,0 +1,69 @@
+"""One training at a time, whoever starts it, and the end of one that hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feature_repo.errors import FeaturesBusyError
+from flows import train
+from flows.training_turn import training_turn
+from infra.settings import Settings, settings
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Of this process, too: flows ask for it."""
+    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield settings()
+    settings.cache_clear()
+
+
+def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_ended(
+    config: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    at_work: list[int] = []
+    met: list[int] = []
+    began = threading.Event()
+
+    def trained(config: Settings, model: object) -> Path:
+        at_work.append(1)
+        met.append(len(at_work))
+        began.set()
+        time.sleep(0.5)
+        at_work.pop()
+        return config.bundles
+
+    monkeypatch.setattr(train, "_trained", trained)
+    both = [threading.Thread(target=train.train_bundle, args=(config,)) for _ in range(2)]
+    with caplog.at_level(logging.WARNING, "kairos.training"):
+        for one in both:
+            one.start()
+            began.wait(10)
+        for one in both:
+            one.join()
+    assert met == [1, 1]
+    [said] = [record.getMessage() for record in caplog.records if record.name == "kairos.training"]
+    assert "another training is at work, process" in said
+
+
+def test_one_that_takes_too_long_is_not_waited_for(config: Settings) -> None:
+    with training_turn(config), pytest.raises(FeaturesBusyError, match="the training is held by process"):
+        train.train_bundle(config, wait_s=0.1)
+
+
+def test_a_run_that_hangs_ends_at_its_limit_and_the_next_has_its_turn(
+    config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_trained", lambda config, model: time.sleep(60))
+    began = time.monotonic()
+    state = train.train_flow.with_options(timeout_seconds=2)(return_state=True)
+    assert (state.name, time.monotonic() - began < 30) == ("TimedOut", True)
+    with training_turn(config, wait_s=0):
+        pass
