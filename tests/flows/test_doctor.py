@@ -53,10 +53,10 @@ def copy(pipeline: PipelineReport, slice_home: Settings, tmp_path: Path) -> Sett
 
 def test_looking_makes_nothing(copy: Settings) -> None:
     copy.event_log.unlink(missing_ok=True)
-    before = sorted(copy.home.rglob("*"))
+    before = set(copy.home.rglob("*"))
     [log] = told(diagnose(copy), "event log")
     assert (log.verdict, log.said) == ("ok", "none yet: the service makes it")
-    assert sorted(copy.home.rglob("*")) == before
+    assert set(copy.home.rglob("*")) <= before  # what SQLite keeps beside an open file goes when it is closed
 
 
 def test_each_thing_that_is_wrong_is_named(copy: Settings) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -32,16 +33,21 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
     met: list[int] = []
     began = threading.Event()
 
-    def trained(config: Settings, model: object) -> Path:
+    def begin(config: Settings, model: object) -> Mock:
         at_work.append(1)
         met.append(len(at_work))
         began.set()
         time.sleep(0.5)
+        return Mock()
+
+    def saved(*trained: object) -> Path:
         at_work.pop()
         return config.bundles
 
-    monkeypatch.setattr(train, "_trained", trained)
-    both = [threading.Thread(target=train.train_bundle, args=(config,)) for _ in range(2)]
+    monkeypatch.setattr(train, "begin", begin)
+    monkeypatch.setattr(train, "_trained", lambda begun, base: (Mock(), Mock()))
+    monkeypatch.setattr(train, "_saved", saved)
+    both = [threading.Thread(target=train.train_bundle, args=(config,), kwargs={"anew": True}) for _ in range(2)]
     with caplog.at_level(logging.WARNING, "kairos.training"):
         for one in both:
             one.start()
@@ -61,7 +67,7 @@ def test_one_that_takes_too_long_is_not_waited_for(config: Settings) -> None:
 def test_a_run_that_hangs_ends_at_its_limit_and_the_next_has_its_turn(
     config: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "_trained", lambda config, model: time.sleep(60))
+    monkeypatch.setattr(train, "begin", lambda config, model: time.sleep(60))
     began = time.monotonic()
     state = train.train_flow.with_options(timeout_seconds=2)(return_state=True)
     assert (state.name, time.monotonic() - began < 30) == ("TimedOut", True)
