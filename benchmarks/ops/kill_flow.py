@@ -71,7 +71,7 @@ def _undisturbed(root: Path) -> dict[str, float]:
         status = _start(name, home).wait()
         took[name] = round(time.perf_counter() - began, 1)
         if status:
-            raise RuntimeError(f"{name} ended with {status} undisturbed")
+            raise RuntimeError(f"{name} ended with {status} undisturbed: {_log(home).read_text()[-2000:]}")
     return took
 
 
@@ -93,8 +93,11 @@ def _killed(root: Path, name: str, after: float) -> bool:
 def _wrong_after_rerun(root: Path, name: str) -> list[str]:
     """Runs the flow and those after it on what the kill left; what is then not as in the home that was left alone."""
     home, flows = root / KILLED, list(FLOWS)
-    status = {flow: _start(flow, home).wait() for flow in flows[flows.index(name) :]}
-    wrong = [f"{flow} ended with {code}" for flow, code in status.items() if code]
+    wrong = [
+        f"{flow} ended with {status}: {_log(home).read_text()[-1000:]}"
+        for flow in flows[flows.index(name) :]
+        if (status := _start(flow, home).wait())
+    ]
     wrong += differences(_config(root / WHOLE), _config(home))
     doctor = subprocess.run(
         [str(Path(sys.executable).with_name("kairos")), "doctor"],
@@ -105,12 +108,17 @@ def _wrong_after_rerun(root: Path, name: str) -> list[str]:
 
 def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
     code = f"from flows.quiet import quiet_frameworks; quiet_frameworks(); {FLOWS[name]}"
-    # With a server of its own, which dies with it: the flow's process group is killed as a machine would be.
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=PROJECT_ROOT, env=_environment(home), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with _log(home).open("wb") as log:
+        # With a server of its own, which dies with it: the flow's process group is killed as a machine would be.
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=PROJECT_ROOT, env=_environment(home), start_new_session=True, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def _log(home: Path) -> Path:
+    """What the flow that was started last over a home has said."""
+    return home.with_name(f"{home.name}.log")
 
 
 def _environment(home: Path) -> dict[str, str]:
