@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import bentoml
+from bentoml.exceptions import NotFound
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -49,9 +50,11 @@ def publish_bundle(folder: Path) -> str:
 
 def published_as(folder: Path) -> str | None:
     """Tag of the newest model that was made of a bundle; None: it was never published."""
-    made = [
-        model for model in bentoml.models.list(registry.MODEL_NAME) if model.info.metadata.get(BUNDLE) == folder.name
-    ]
+    try:
+        models = bentoml.models.list(registry.MODEL_NAME)
+    except NotFound:  # of that name there was never one
+        return None
+    made = [model for model in models if model.info.metadata.get(BUNDLE) == folder.name]
     return str(max(made, key=lambda model: model.info.creation_time).tag) if made else None
 
 
