@@ -15,6 +15,7 @@ from feature_repo.refresh import replacing
 from feature_repo.store import Features
 from feature_repo.stream import StreamPath
 from flows.feature_readers import live_features
+from flows.going_on import next_lesson
 from flows.naming import run_name, this_run
 from flows.quality.check import check_features_task
 from flows.time_limits import TIME_LIMITS_S
@@ -45,7 +46,7 @@ def compute_snapshots(config: Settings, cuts: Timeline, run: str = "") -> dict[s
     """Write the snapshots that are missing and remove those that nothing asks for; returns new rows per feature."""
     features = Features.open(config)
     rows = features.compute(cuts.moments, run=run)
-    features.prune(cuts.moments)
+    features.prune([*cuts.moments, *next_lesson(config)])
     return rows
 
 

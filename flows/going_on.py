@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
 from feature_repo.definitions import USER_SERVICE
+from feature_repo.feature_code import code_digest
+from feature_repo.features import discover
 from feature_repo.store import Features
-from flows.timeline import Timeline
+from flows.decisions import decisions
+from flows.timeline import Timeline, just_before
 from infra.settings import Settings
 from models import bundle, registry
-from models.errors import BundleError
+from models.errors import BundleError, NotUpdatableError
+from models.recommender import Recommender
 from models.training import TrainingConfig
 from models.unfinished import Unfinished
 
@@ -41,14 +46,15 @@ class Begun:
         """What a training that was killed has left."""
         return Unfinished(self.run.with_name("unfinished"))
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Any]:
         """What two trainings must have in common for one to go on from the other, as plain data."""
         choices = asdict(self.model)
         for name in ("als", "neighbours", "sequence"):
             choices[name].pop("threads")
         choices["sequence"].pop("devices")
-        plain: dict[str, Any] = json.loads(json.dumps(choices))
+        digests = {name: code_digest(feature) for name, feature in discover().items()}
+        plain: dict[str, Any] = json.loads(json.dumps({**choices, "features": digests}))
         return plain
 
 
@@ -89,6 +95,17 @@ class Base:
         """Where the lesson begins that can be learned by now; None: a whole horizon has not passed yet."""
         return self.taught_until if begun.cuts.cut - self.taught_until >= begun.cuts.step else None
 
+    def load(self, *, taught: bool) -> tuple[Recommender, Recommender | None]:
+        """The model to go on from, and the one that teaches.
+
+        Raises:
+            NotUpdatableError: one cannot be read, by this code at least.
+        """
+        try:
+            return bundle.load(self.folder), bundle.load(self.teacher) if taught else None
+        except Exception as error:
+            raise NotUpdatableError(f"{self.name} or its teacher cannot be read: {error}") from error
+
     def origin_of_next(self, begun: Begun, *, taught: bool) -> Origin:
         """Of the bundle that goes on from this one."""
         teacher = begun.run.name if taught else self.origin.teacher
@@ -102,11 +119,11 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
         folder = registry.bundle_path(tag)
         about = bundle.manifest(folder)
         registry.check(folder)
+        if not about.get("origin"):
+            return f"{tag} does not say how it was trained"
+        origin = Origin(**about["origin"])
     except (registry.NoChampionError, BundleError, ValueError, TypeError) as error:
         return str(error)
-    if not about.get("origin"):
-        return f"{tag} does not say how it was trained"
-    origin = Origin(**about["origin"])
     cut = begun.cuts.cut.timestamp()
     if about["ranker"] is None or not begun.cuts.training_cuts:
         return f"{tag} has no ranker, or there are no cuts to learn from"
@@ -119,6 +136,9 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
     age = timedelta(seconds=cut - origin.anew_at)
     if age >= timedelta(days=config.full_training_days):
         return f"the last training that began anew is {age.days} days old"
+    refused = [decision.challenger for decision in decisions(config)[-1:] if not decision.accepted]
+    if refused:
+        return f"{refused[0]} was refused: what goes on from the champion may fare no better"
     teacher = config.bundles / origin.teacher
     try:
         taught_until = bundle.manifest(teacher)["items_at"]
@@ -129,3 +149,14 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
 
 def _different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def next_lesson(config: Settings) -> list[datetime]:
+    """The moment of the snapshots that the champion's next lesson reads; none where there is no such lesson."""
+    try:
+        folder = registry.bundle_path(registry.champion(config.champion).tag)
+        origin = bundle.manifest(folder).get("origin")
+        at = bundle.manifest(config.bundles / origin["teacher"])["items_at"] if origin else None
+    except (registry.NoChampionError, BundleError, ValueError, TypeError):
+        return []  # the next training begins anew
+    return [] if at is None else [just_before(datetime.fromtimestamp(at, UTC))]

@@ -44,8 +44,9 @@ def publish_bundle(folder: Path) -> str:
     """Copy the bundle into the model store; returns its tag."""
     about = bundle.manifest(folder)
     told = {key: about[key] for key in ("fingerprint", "code_version", "feature_service")}
-    origin = about.get("origin") or {}
-    return registry.publish(folder, {**told, BUNDLE: folder.name, registry.TEACHER: origin.get("teacher")})
+    origin = about.get("origin")  # bundles from before there were updates do not say
+    teacher = {registry.TEACHER: origin["teacher"]} if origin else {}
+    return registry.publish(folder, {**told, BUNDLE: folder.name, **teacher})
 
 
 def published_as(folder: Path) -> str | None:

@@ -59,6 +59,8 @@ def train_bundle(
     """
     with training_turn(config, wait_s):
         begun = begin(config, model or configured(config))
+        # Both ways need it, and the features are registered with it: what is there to go on from is asked after that.
+        catch_up(begun.features, [just_before(begun.cuts.cut)])
         recommender, origin = _trained(begun, "asked for" if anew else base_of(config, begun))
         folder = _saved(recommender, origin, begun)
         begun.unfinished.clear()
@@ -120,23 +122,23 @@ def _anew(begun: Begun, why: str) -> tuple[Recommender, Origin]:
 def _gone_on(begun: Begun, base: Base) -> tuple[Recommender, Origin]:
     _log.info("going on from %s", base.name)
     features, events, cuts = begun.features, begun.events, begun.cuts
-    lesson_at = base.lesson_at(begun)
-    catch_up(features, [just_before(cut) for cut in (lesson_at, cuts.cut) if cut])
-    lesson = None
-    if lesson_at:
-        end = lesson_at + cuts.step
-        lesson = Lesson(bundle.load(base.teacher), snapshot_at(features, events, lesson_at), end.timestamp())
+    lesson_at, lesson = base.lesson_at(begun), None
+    model, teacher = base.load(taught=lesson_at is not None)
+    if lesson_at and teacher:
+        catch_up(features, [just_before(lesson_at)])
+        lesson = Lesson(teacher, snapshot_at(features, events, lesson_at), (lesson_at + cuts.step).timestamp())
     recommender = update(
-        bundle.load(base.folder),
+        model,
         events,
         items_at(features, events, cuts.cut),
         final_cut=cuts.cut.timestamp(),
         lesson=lesson,
-        config=begun.model.fit,
+        config=begun.model,
         run_dir=begun.run,
         unfinished=begun.unfinished,
     )
-    return recommender, base.origin_of_next(begun, taught=lesson is not None)
+    learned = recommender.metrics.get("ranker", {}).get("lists", 0.0)
+    return recommender, base.origin_of_next(begun, taught=learned > 0)
 
 
 def configured(config: Settings) -> TrainingConfig:

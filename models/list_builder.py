@@ -63,10 +63,12 @@ class ListBuilder:
         """Thinned out lists in chunks; users without a positive among their candidates are left out.
 
         Args:
-            most: of so many users at most, drawn by lot; None: of all.
+            most: of so many users at most, drawn by lot among those with a positive; None: of all.
         """
         rows, number = self._active(snapshot, end)
         if most is not None:
+            positive = np.unique(self.events.between(snapshot.cut, end).of_kinds(self.kinds[self.target]).user)
+            rows = rows[np.isin(number[rows], positive)]
             rows = np.sort(np.random.default_rng(self.fit.seed).permutation(rows)[:most])
         chunk = self._chunks(snapshot, end)
 

@@ -44,7 +44,7 @@ def export(
         like: an earlier file. Where the same code made it of the same kind of network, the new one is that with other
             weights; to trace a network anew takes seconds.
     """
-    key = _key(network, outputs, dynamic)
+    key = _key(network, example, outputs, dynamic)
     model = (_reweighted(like, key, network) if like else None) or _traced(network, example, outputs, dynamic)
     del model.metadata_props[:]
     model.metadata_props.add(key=_GRAPH, value=key)
@@ -88,11 +88,17 @@ def _traced(
     return model
 
 
-def _key(network: nn.Module, outputs: Sequence[str], dynamic: Mapping[str, Mapping[int, str]]) -> str:
+def _key(
+    network: nn.Module,
+    example: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+) -> str:
     """What a graph depends on but for its weights and their shapes."""
     code = [inspect.getsource(kind) for kind in sorted({type(part) for part in network.modules()}, key=str)]
     axes = {name: dict(each) for name, each in dynamic.items()}
-    told = [torch.__version__, code, list(network.state_dict()), list(outputs), axes]
+    shapes = {name: list(tensor.shape) for name, tensor in example.items()}
+    told = [torch.__version__, code, list(network.state_dict()), shapes, list(outputs), axes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -105,10 +111,10 @@ def _reweighted(like: Path, key: str, network: nn.Module) -> onnx.ModelProto | N
     # Not the state: what is no part of a saved network is of the graph all the same.
     weights = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     for tensor in model.graph.initializer:
-        new, free = weights[tensor.name].detach(), tensor.name in tables
-        if list(new.shape[free:]) != list(tensor.dims)[free:]:
+        new, free = weights.get(tensor.name), tensor.name in tables
+        if new is None or list(new.shape[free:]) != list(tensor.dims)[free:]:
             return None
-        tensor.CopyFrom(onnx.numpy_helper.from_array(new.numpy(), tensor.name))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(new.detach().numpy(), tensor.name))
     return model
 
 

@@ -63,7 +63,7 @@ class RankerTrainingConfig:
     refresh_epochs: int = 1
     """At most, in a later fit, see `again`."""
     refresh_lists: int = 1_000
-    """Of so many users by lot, in a later fit: the ranker is small, and more say the same again."""
+    """Of so many users, drawn by lot among those with a positive, in a later fit: more say the same again."""
     refresh_rate: float = 0.3
     """Learning rate of a later fit, relative to the first's."""
     validation_share: float = 0.1

@@ -31,7 +31,7 @@ from models.ranker_training import RankerTrainingConfig, fit_ranker, spared_user
 from models.recommender import Recommender
 from models.sources.sequence import Sequence as SequenceSource
 from models.state import UserState, other_numbers
-from models.training import fit_sources, timed
+from models.training import TrainingConfig, fit_sources, timed
 from models.unfinished import Unfinished
 from models.vocabulary import ITEM_CATEGORICALS, Vocabulary
 
@@ -56,7 +56,7 @@ def update(
     *,
     final_cut: float,
     lesson: Lesson | None,
-    config: RankerTrainingConfig,
+    config: TrainingConfig,
     run_dir: Path,
     unfinished: Unfinished | None = None,
 ) -> Recommender:
@@ -68,7 +68,7 @@ def update(
         items: item features at the final cut.
         final_cut: epoch seconds; the next model knows nothing from then on.
         lesson: None: the ranker stays as it is.
-        config: how the ranker is fitted, see `RankerTrainingConfig.again`.
+        config: the choices that the model was trained with, see `RankerTrainingConfig.again`.
         run_dir: where checkpoints and TensorBoard logs go.
         unfinished: as in `train`.
 
@@ -88,13 +88,16 @@ def update(
     figures: dict[str, Any] = {}
     probabilities = model.probabilities
     if lesson is not None:
-        figures["ranker"], taught = _teach(ranker, lesson, frame, table, config.again(), run_dir, seconds)
-        probabilities = taught or probabilities
+        figures["ranker"], taught = _teach(ranker, lesson, frame, table, config.fit.again(), run_dir, seconds)
+        if taught is not None:  # of a head that had too little to learn from, what was known stays
+            known = probabilities.heads if probabilities else {}
+            probabilities = replace(taught, heads={**known, **taught.heads})
     with timed(seconds, "sources"):
         sequence = model.sources[SequenceSource.name]
         assert isinstance(sequence, SequenceSource)
         sequence.keep_track(TensorBoardLogger(run_dir, name="tensorboard/sequence"), unfinished)
-        for source in model.sources.values():
+        for name, source in model.sources.items():
+            source.config = getattr(config, name)  # on as many devices and threads as there are now
             source.go_on()
         fit_sources(model.sources, interactions_of(frame, vocabulary), final_cut, seconds)
     figures["seconds"] = seconds
@@ -115,8 +118,8 @@ def _teach(
 ) -> tuple[dict[str, float], Probabilities | None]:
     """Fits the ranker in place, and its probabilities, to what happened after the lesson's cut."""
     teacher, snapshot, end = lesson.teacher, lesson.snapshot, lesson.end
+    # What came since has no number there yet and is item 0, which no list proposes.
     known = interactions_of(frame[frame[TIMESTAMP] < end], teacher.vocabulary)
-    known = known.where(known.item > 0)  # what came since has no number there yet
     builder = ListBuilder(
         teacher.sources,
         teacher.vocabulary,
@@ -156,7 +159,7 @@ def _going_on(model: Recommender, vocabulary: Vocabulary, frame: pd.DataFrame, s
     inherit(ranker, old.state_dict())
     ranker.graph = old.served.file if old.served else old.graph
     ranker.trees, ranker.trees_weight = old.trees, old.trees_weight
-    return ranker
+    return ranker.eval()
 
 
 def _grown(known: Vocabulary, seen: Iterable[str], items: pd.DataFrame, states: Sequence[UserState]) -> Vocabulary:

@@ -15,12 +15,14 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from flows.connectors import connector
-from flows.going_on import base_of
+from flows.decisions import Decision, record
+from flows.going_on import base_of, next_lesson
 from flows.ingest import ingest
 from flows.publish import publish_bundle
 from flows.train import begin, train_bundle
 from infra.settings import Settings
 from models import bundle, registry
+from models.gate import Finding
 from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
 from models.sources.als import AlsConfig
@@ -127,6 +129,10 @@ def test_where_it_begins_anew_it_says_why(config: Settings) -> None:
         "the last training that began anew is 4 days old"
     )
     assert "later events" in why(later(config, -2))
+    champion = registry.champion(config.champion).tag
+    record(config, Decision.of("kairos:worse", champion, [Finding("quality", False, "worse")], False))
+    assert why(next_night).startswith("kairos:worse was refused")
+    shutil.rmtree(config.decisions)
     assert "no cuts to learn from" in why(next_night.model_copy(update={"training_cuts": 0}))
     shutil.rmtree(config.bundles)
     assert "next lesson begins with is gone" in why(next_night)
@@ -140,6 +146,20 @@ def test_a_damaged_champion_is_no_base(config: Settings) -> None:
     base = base_of(later(config, 4), begin(later(config, 4), SMALL))
     assert isinstance(base, str)
     assert "items.npz" in base
+
+
+def test_a_damaged_teacher_teaches_nothing(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    (first / "items.npz").write_bytes(b"")
+    assert "cannot be read" in origin(train_bundle(later(config, STEP_DAYS + 3), SMALL))["because"]
+
+
+def test_snapshots_of_the_next_lesson_are_kept(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    cut = datetime.fromtimestamp(bundle.manifest(first)["items_at"], UTC)
+    assert next_lesson(config) == [cut - timedelta(microseconds=1)]
+    shutil.rmtree(first)
+    assert next_lesson(config) == []
 
 
 def test_one_may_ask_for_a_training_anew(config: Settings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +54,7 @@ def updated(earlier: Path, growing, config: TrainingConfig, run: Path, *, taught
         growing.items,
         final_cut=growing.end,
         lesson=lesson,
-        config=config.fit,
+        config=config,
         run_dir=run,
     )
 
@@ -120,6 +122,16 @@ def test_it_ranks_for_the_group_as_a_full_training_does(
     assert share_right(updated(earlier, growing, small_config, tmp_path)) > 0.9 * share_right(full) > 0.5
 
 
+def test_it_runs_on_the_devices_that_there_are_now(
+    earlier: Path, growing, small_config: TrainingConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(earlier, tmp_path / "bundle")
+    file = tmp_path / "bundle" / "sources" / "sequence" / "sequence.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "devices": 7}))
+    model = updated(tmp_path / "bundle", growing, small_config, tmp_path / "run", taught=False)
+    assert model.sources["sequence"].config.devices == 1
+
+
 def test_the_future_changes_nothing(earlier: Path, growing, small_config: TrainingConfig, tmp_path: Path) -> None:
     later = growing.events.assign(timestamp=growing.events["timestamp"] + pd.Timedelta(days=100), user_id="later")
     answers = []
@@ -154,6 +166,6 @@ def test_what_a_model_lacks_is_named(earlier: Path, growing, small_config: Train
             growing.items,
             final_cut=growing.end,
             lesson=None,
-            config=small_config.fit,
+            config=small_config,
             run_dir=tmp_path,
         )
