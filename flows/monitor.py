@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
+from feature_repo.batch import batches_of
+from feature_repo.errors import EmptyLakeError
 from flows.alarms import Alarm, alarm
 from flows.errors import MonitorError
 from flows.monitoring.freshness import look_at_freshness
 from flows.monitoring.incoming import look_at_data
-from flows.monitoring.measured import PARTS, Look, Part, newest, newly_broken
+from flows.monitoring.measured import PARTS, Look, Measured, Part, newest, newly_broken
 from flows.monitoring.metrics import write_metrics
 from flows.monitoring.outcomes import look_at_outcomes
 from flows.monitoring.predictions import look_at_predictions
@@ -40,21 +42,23 @@ def look_at(part: Part, config: Settings, now: datetime) -> Look | None:
     Returns:
         None: there is nothing new to look at.
     """
-    looks: dict[Part, Callable[[], Look | None]] = {
-        "data": lambda: look_at_data(config, now),
+    looks: dict[Part, Callable[[], Look]] = {
         "predictions": lambda: look_at_predictions(config, now),
         "outcomes": lambda: look_at_outcomes(config, now, clock_start(config) or now),
         "freshness": lambda: look_at_freshness(config, now),
     }
+    if part == "data":
+        return look_at_data(config, now, lambda look: _tell(look, config, look.broken))  # each is at other data
     before = newest(config.monitoring, part)
     look = looks[part]()
-    if look is None:
-        return None
-    look.save(config.monitoring)
-    # Every look at data is at other data.
-    if look.broken if part == "data" else newly_broken(look, before):
-        alarm(ALARMS[part], look.said)
+    _tell(look, config, newly_broken(look, before))
     return look
+
+
+def _tell(look: Look, config: Settings, broken: Sequence[Measured]) -> None:
+    look.save(config.monitoring)
+    if broken:
+        alarm(ALARMS[look.part], look.said)
 
 
 @task(name="look", task_run_name="look-at-{part}")
@@ -84,6 +88,9 @@ def monitor_flow(now: datetime | None = None) -> list[Look]:
             _look(part, moment)
         except NoChampionError:
             continue  # the freshness of the training tells of it
+        except EmptyLakeError as error:
+            if batches_of(settings().lake):  # it is not new: it has lost its events
+                trouble.append(f"{part}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one part, the others are looked at
             trouble.append(f"{part}: {type(error).__name__}: {error}")
     folder = settings().monitoring

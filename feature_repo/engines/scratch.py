@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +23,32 @@ def scratch_folder(root: Path | None) -> Iterator[Path]:
 
     What killed computations have left under `root` is removed first: their locks went with them.
     """
-    if root is not None:
-        root.mkdir(parents=True, exist_ok=True)
-        _remove_left(root)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root) as name, Path(name, _LOCK).open("w") as lock:
-        try_lock(lock.fileno())
+    with ExitStack() as opened:
+        with ExitStack() as alone:
+            if root is not None:
+                root.mkdir(parents=True, exist_ok=True)
+                alone.enter_context(_alone(root))
+                _remove_left(root)
+            name = opened.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root))
+            lock = opened.enter_context(Path(name, _LOCK).open("w"))
+            try_lock(lock.fileno())
         yield Path(name)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """A folder whose lock is made and not yet taken looks like one that was left: nobody cleans while one is made."""
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _remove_left(root: Path) -> None:
     for lock in root.glob(f"{_PREFIX}*/{_LOCK}"):
-        with lock.open() as held:
+        # Its owner may end, and take it away, just now.
+        with suppress(FileNotFoundError), lock.open() as held:
             if try_lock(held.fileno()):
                 shutil.rmtree(lock.parent, ignore_errors=True)

@@ -26,21 +26,31 @@ Row = Mapping[str, float]
 
 
 def comparable(found: Stretches, limits: DataLimits) -> list[int]:
-    """The stretches of before that have enough events, newest first."""
+    """The stretches of before that have enough events for shares, newest first."""
     return [n for n, row in sorted(found.counts.items()) if n > 0 and row["events"] >= limits.least_events]
 
 
+def whole(found: Stretches, limits: DataLimits) -> list[Row]:
+    """The stretches of before by whose number of events others are judged: the quiet ones too, but not what is left of
+    one whose events were set aside."""
+    before = [row for stretch, row in found.counts.items() if stretch > 0]
+    return [row for row in before if row["events"] >= limits.least_events or row["events"] > row["aside"]]
+
+
 def compare(found: Stretches, limits: DataLimits) -> list[Measured]:
-    """Every measure of what arrived, beside what is `comparable`; of a few events only that they are a few."""
+    """Every measure of what arrived, beside what is `comparable`; of a few events only that they are a few.
+
+    Their number is held to what is `whole`: who has fewer on Sundays has them on every Sunday.
+    """
     before = comparable(found, limits)
     ours, theirs = found.counts[0], [found.counts[stretch] for stretch in before]
+    volume = _a_day(found.days, ours, whole(found, limits), limits)
     if ours["events"] < limits.least_events:
-        return [_a_day(found.days, ours, theirs, limits)]
+        return [volume]
     shares = [*_parts(ours, theirs, limits), *_distributions(found, before, limits)]
     # No share is above 1: what is null everywhere cannot become more so.
     bounded = [measured for measured in shares if measured.high is not None and measured.high < 1.0]
-    amounts = [_a_day(found.days, ours, theirs, limits), *_amounts(ours, theirs, limits)]
-    return [*amounts, *_types(found, before, limits), *bounded]
+    return [volume, *_amounts(ours, theirs, limits), *_types(found, before, limits), *bounded]
 
 
 def _a_day(days: float, ours: Row, theirs: Sequence[Row], limits: DataLimits) -> Measured:

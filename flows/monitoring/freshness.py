@@ -12,6 +12,7 @@ from feast.errors import FeatureViewNotFoundException
 
 from feature_repo import schema as s
 from feature_repo.batch import Batch, batches_of
+from feature_repo.errors import EmptyLakeError
 from feature_repo.event_log import INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
@@ -22,6 +23,7 @@ from flows.serving import LIVE
 from infra.settings import Settings
 from infra.thresholds import FreshnessLimits, thresholds
 from models import bundle, registry
+from models.errors import BundleError
 
 _VIEW: Final = "user_activity"
 """A view with a row for every user of the lake: what it knows of, all know of"""
@@ -34,14 +36,19 @@ def look_at_freshness(config: Settings, now: datetime) -> Look:
         now: UTC, by the wall clock.
 
     Raises:
-        EmptyLakeError: no event was ever ingested.
+        EmptyLakeError: the lake tells of batches and has no event.
         FeatureError: the event log or Feast's registry cannot be reached.
     """
     limits, lake = thresholds(config).freshness, Lake(config.lake)
-    newest = lake.newest_event()
     batches = batches_of(lake.root)
+    try:
+        newest = lake.newest_event()
+    except EmptyLakeError:
+        if batches:
+            raise
+        return Look("freshness", now, "no event was ever ingested")
     first = batches[0].ingested_at if batches else now
-    stages = _of_features(config, newest, first, limits) + _of_models(config, now, newest, first, limits)
+    stages = _of_features(config, now, newest, first, limits) + _of_models(config, now, newest, first, limits)
     if is_history := not _was_ever_live(lake, batches):
         about = f"seconds behind; the data are history and end at {newest:%Y-%m-%d %H:%M} UTC"
     else:
@@ -62,7 +69,9 @@ def training_behind(config: Settings, newest: datetime) -> timedelta:
     return newest - datetime.fromtimestamp(cut, UTC) - timedelta(days=config.holdout_days)
 
 
-def _of_features(config: Settings, newest: datetime, first: datetime, limits: FreshnessLimits) -> list[Measured]:
+def _of_features(
+    config: Settings, now: datetime, newest: datetime, first: datetime, limits: FreshnessLimits
+) -> list[Measured]:
     manifests = (Manifest.of(path) for path in (config.features / _VIEW).glob("*Z.parquet"))
     moments = [manifest.moment for manifest in manifests if manifest and manifest.moment]
     try:
@@ -70,7 +79,9 @@ def _of_features(config: Settings, newest: datetime, first: datetime, limits: Fr
     except FeatureViewNotFoundException:
         online = None
     known = {"features": max(moments, default=None), "online": online}
-    return [_behind(stage, newest - (until or first), getattr(limits, stage)) for stage, until in known.items()]
+    # The events of a shop's history may be older than its first batch: that would be no lag.
+    lags = {stage: newest - until if until else now - first for stage, until in known.items()}
+    return [_behind(stage, lag, getattr(limits, stage)) for stage, lag in lags.items()]
 
 
 def _of_models(
@@ -82,7 +93,8 @@ def _of_models(
     try:
         champion = registry.champion(config.champion)
         stages.append(_behind("training", training_behind(config, newest), limits.training))
-    except registry.NoChampionError:
+    except (registry.NoChampionError, BundleError, ValueError, TypeError):
+        # What cannot be read serves nobody; `kairos doctor` says what is wrong with it.
         return [*stages, _behind("training", now - first, limits.training)]
     file = config.evaluation(champion.tag)
     evaluated = (

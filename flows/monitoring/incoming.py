@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +21,8 @@ from infra.settings import Settings
 from infra.thresholds import DataLimits, thresholds
 
 _STATE: Final = "data_state.json"
+_EARLY: Final = timedelta(minutes=30)
+"""A job that starts each hour starts some seconds sooner or later: without it, looks would slide through the day."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,18 @@ class State:
 
     def is_due(self, now: datetime, limits: DataLimits) -> bool:
         """Whether the last look is long enough ago: less than a day's events are not like a day's."""
-        return not self.looked_at or now - datetime.fromisoformat(self.looked_at) >= timedelta(hours=limits.every_hours)
+        after = timedelta(hours=limits.every_hours) - _EARLY
+        return not self.looked_at or now - datetime.fromisoformat(self.looked_at) >= after
 
 
-def look_at_data(config: Settings, now: datetime) -> Look | None:
+def look_at_data(config: Settings, now: datetime, tell: Callable[[Look], None] = lambda look: None) -> Look | None:
     """Compare the batches that came since the last look with the stretches of time before them.
 
     Batches that are out of order are set aside: what comes later is not compared with them, until `accept_data`.
 
     Args:
         now: UTC.
+        tell: is called with the look before its batches count as looked at: if it fails, they are looked at again.
 
     Returns:
         None: the last look is not long enough ago, or nothing came, or too little.
@@ -70,16 +74,22 @@ def look_at_data(config: Settings, now: datetime) -> Look | None:
     batches = [batch for batch in batches_of(lake.root) if batch.batch_id > state.newest_batch and batch.accepted]
     if not batches or not state.is_due(now, limits):
         return None
+    there = _there(lake, [batch.batch_id for batch in batches])
+    batches = [batch for batch in batches if batch.batch_id in there]
+    if not batches:
+        return None
     ids = [batch.batch_id for batch in batches]
-    with opened(lake, ids, state.aside) as con:
+    with opened(config, ids, state.aside) as con:
         start = _newest(con)
         events = sum(batch.accepted for batch in batches)
         seen = replace(state, looked_at=now.isoformat(), newest_batch=ids[-1])
         about = f"{events:,} events in {len(batches)} batches, {ids[0]} to {ids[-1]}"
         categories = _categories(con, lake)
         if start is None:
+            look = Look("data", now, f"{about}: the first, there is nothing to compare with")
+            tell(look)
             replace(seen, categories=tuple(sorted(categories))).save(config)
-            return Look("data", now, f"{about}: the first, there is nothing to compare with")
+            return look
         found = count(con, lake, start, limits.stretches)
     compared = comparable(found, limits)
     if not compared and events < limits.least_events:
@@ -95,8 +105,10 @@ def look_at_data(config: Settings, now: datetime) -> Look | None:
             *_new_categories(found, state, limits),
         ]
     look = Look("data", now, about, tuple(measures))
+    tell(look)
     if look.broken:
-        replace(seen, aside=(*state.aside, *ids)).save(config)
+        known = state.categories or tuple(sorted(categories))
+        replace(seen, aside=(*state.aside, *ids), categories=known).save(config)
     else:
         replace(seen, categories=tuple(sorted({*state.categories, *categories}))).save(config)
     return look
@@ -105,9 +117,18 @@ def look_at_data(config: Settings, now: datetime) -> Look | None:
 def accept_data(config: Settings) -> Sequence[str]:
     """Let the batches that were set aside be what later ones are compared with; returns their ids."""
     state, lake = State.of(config), Lake(config.lake)
-    with opened(lake, (), ()) as con:
+    with opened(config, (), ()) as con:
         replace(state, aside=(), categories=tuple(sorted({*state.categories, *_categories(con, lake)}))).save(config)
     return state.aside
+
+
+def _there(lake: Lake, ids: Collection[str]) -> set[str]:
+    """Those batches whose events are in the lake: the file that tells of a batch comes before them."""
+    if not any(lake.events_folder.glob("*.parquet")):
+        return set()
+    query = f"SELECT DISTINCT {s.BATCH_ID} FROM ({lake.events_sql}) WHERE {s.BATCH_ID} IN (SELECT unnest($ids))"
+    with duckdb.connect() as con:
+        return {batch for (batch,) in con.execute(query, {"ids": list(ids)}).fetchall()}
 
 
 def _newest(con: duckdb.DuckDBPyConnection) -> datetime | None:
@@ -141,8 +162,11 @@ def _rejected(lake: Lake, batches: Sequence[Batch], state: State, limits: DataLi
 
 
 def _new_categories(found: Stretches, state: State, limits: DataLimits) -> list[Measured]:
-    """By the items' table of now: where a category was renamed, so are the events of before."""
-    if s.CATEGORY not in found.bins:
+    """By the items' table of now: where a category was renamed, so are the events of before.
+
+    Where no category was known, none is new: the shop has just sent its first table of items.
+    """
+    if s.CATEGORY not in found.bins or not state.categories:
         return []
     bins = found.bins[s.CATEGORY]
     new = [count for name, count in zip(bins.names, bins.counts[0], strict=True) if name not in state.categories]

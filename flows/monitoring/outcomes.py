@@ -75,6 +75,7 @@ def rates(events: str, start: datetime, end: datetime, follows: timedelta) -> di
                 any_value(shown.{s.VARIANT}) AS {s.VARIANT}, {followed}
             FROM shown LEFT JOIN every e ON e.{s.USER_ID} = shown.{s.USER_ID} AND e.{s.ITEM_ID} = shown.{s.ITEM_ID}
                 AND e.{s.EVENT_TYPE} <> '{s.IMPRESSION}' AND e.{s.TIMESTAMP} >= shown.at
+                AND e.{s.TIMESTAMP} BETWEEN $start AND $end + to_microseconds($follows) -- else the whole lake is joined
                 AND e.{s.TIMESTAMP} <= shown.at + to_microseconds($follows)
                 AND coalesce(e.{s.REQUEST_ID} = shown.{s.REQUEST_ID}, true)
             GROUP BY 1, 2, 3

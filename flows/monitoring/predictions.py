@@ -102,8 +102,10 @@ def look_at_predictions(config: Settings, now: datetime) -> Look:
         NoChampionError: none is in service.
         FeatureError: the online store or Feast's registry cannot be reached.
     """
-    limits, tag = thresholds(config).predictions, registry.champion(config.champion).tag
-    file = config.monitoring / "champions" / f"{tag.partition(':')[2]}.json"
+    limits, champion = thresholds(config).predictions, registry.champion(config.champion)
+    tag, since = champion.tag, datetime.fromisoformat(champion.since).astimezone(UTC)
+    # One that is back after a rollback is not held to the features of weeks ago.
+    file = config.monitoring / "champions" / f"{champion.version}-{since:%Y%m%dT%H%M%S.%fZ}.json"
     before = Told.read(file)
     users = before.users if before else sample(config, limits.users)
     if len(users) < limits.least_users:

@@ -6,12 +6,10 @@ so on. DuckDB counts; nothing but the counts comes into Python.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -20,8 +18,10 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo import schema as s
+from feature_repo.engines.scratch import scratch_folder
 from feature_repo.lake import Lake
 from flows.monitoring.distance import Counts
+from infra.settings import Settings
 
 NUMBERS: Final = (s.PRICE, s.QUANTITY, s.VALUE)
 MAY_BE_NULL: Final = (s.SESSION_ID, s.QUANTITY, s.PRICE, s.VALUE, s.REQUEST_ID, s.POSITION, s.VARIANT)
@@ -52,7 +52,7 @@ class Stretches:
         start: time of the newest event that was known before; a stretch of the past begins so many lengths before it.
         length: of each stretch, a day at least.
         counts: stretch -> `events`, `users`, `late`, `copies`, `busiest_user`, `busiest_item`, `new_users`, `new_items`
-            and `null:<column>` in events, `empty_days` as a share of the days.
+            and `null:<column>` in events, `empty_days` as a share of the days; `aside` are events beside `events`.
         bins: of `hours`, the numbers' columns, `event_type` and, where there is a table of items, `category`.
     """
 
@@ -67,16 +67,17 @@ class Stretches:
 
 
 @contextmanager
-def opened(lake: Lake, new: Collection[str], aside: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(config: Settings, new: Collection[str], aside: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The lake's events as the view `events` with `is_new` and `is_aside`; what does not fit into memory goes on disk.
 
     Args:
-        new: ids of the batches that are looked at.
+        new: ids of the batches that are looked at. What comes after them is not there: a batch that is taken in while
+            one looks would be among what was before.
         aside: of those that nothing is compared with. What they brought has been seen, all the same: users, items, and
             rows that may come again.
     """
-    with tempfile.TemporaryDirectory(prefix="kairos-monitor-") as folder:
-        con = duckdb.connect(str(Path(folder) / "work.duckdb"), config={"memory_limit": _MEMORY})
+    with scratch_folder(config.scratch) as folder:
+        con = duckdb.connect(str(folder / "work.duckdb"), config={"memory_limit": _MEMORY})
         try:
             con.execute("SET TimeZone = 'UTC'")
             con.register("new_batches", pa.table({s.BATCH_ID: pa.array(sorted(new), pa.string())}))
@@ -84,7 +85,9 @@ def opened(lake: Lake, new: Collection[str], aside: Collection[str]) -> Iterator
             con.execute(
                 f"CREATE VIEW events AS SELECT * EXCLUDE (context), epoch_us({s.TIMESTAMP}) AS at_us, "
                 f"coalesce({s.BATCH_ID} IN (FROM new_batches), false) AS is_new, "
-                f"coalesce({s.BATCH_ID} IN (FROM aside), false) AS is_aside FROM ({lake.events_sql})"
+                f"coalesce({s.BATCH_ID} IN (FROM aside), false) AS is_aside FROM ({Lake(config.lake).events_sql}) "
+                f"WHERE {s.BATCH_ID} IS NULL OR {s.BATCH_ID} <= "
+                f"coalesce((SELECT max({s.BATCH_ID}) FROM new_batches), {s.BATCH_ID})"
             )
             yield con
         finally:
@@ -108,6 +111,10 @@ def count(con: duckdb.DuckDBPyConnection, lake: Lake, start: datetime, most: int
     )
     con.execute(f"CREATE VIEW begun AS SELECT *, {start_us} - stretch * {length} AS begins_us FROM part")
     frame = _per_event(con).join(_copies(con)).join(_busiest(con)).join(_days(con, length // _DAY_US))
+    frame = frame.join(_by_stretch(
+        con, f"SELECT 1 + ({start_us} - at_us) // {length} AS stretch, count(*) AS aside FROM events "
+        f"WHERE is_aside AND at_us <= {start_us} GROUP BY 1"
+    ))  # fmt: skip
     for name, column in (("new_users", s.USER_ID), ("new_items", s.ITEM_ID)):
         frame[name] = _first_seen(con, column)
     bins = {"hours": _bins(con, "at_us // 3_600_000_000 % 24"), s.EVENT_TYPE: _bins(con, s.EVENT_TYPE)}

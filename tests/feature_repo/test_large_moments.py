@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -75,6 +77,24 @@ def test_a_shop_that_only_shows_has_no_history(lake: Lake, tmp_path: Path) -> No
     engine = DuckDBEngine(lake, slice_events=50, scratch=tmp_path / "scratch")
     features = [discover()[name] for name in ("session", "user_activity")]
     assert compute(engine, lake, features, [NOW], tmp_path / "pieces") == {"session": 0, "user_activity": 0}
+
+
+def test_nobody_cleans_while_a_folder_is_made(tmp_path: Path) -> None:
+    """One whose lock is not yet taken would be removed as left."""
+
+    def make() -> None:
+        with scratch_folder(tmp_path) as folder:
+            (folder / "work").touch()
+
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # somebody makes one
+    with ThreadPoolExecutor(1) as others:
+        other = others.submit(make)
+        with pytest.raises(TimeoutError):
+            other.result(timeout=0.3)
+        assert list(tmp_path.iterdir()) == []
+        os.close(handle)
+        other.result(timeout=30)
 
 
 def test_what_a_killed_run_left_goes_and_what_is_at_work_stays(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from feature_repo import schema as s
 from flows import cli, monitor
 from flows.errors import MonitorError
 from flows.monitor import monitor_flow
+from flows.monitoring import predictions
 from flows.monitoring.freshness import look_at_freshness
 from flows.monitoring.measured import KEPT, Look, Measured, newest, newly_broken
 from flows.monitoring.metrics import FILE
@@ -131,6 +133,47 @@ def test_a_delivery_that_ends_early_is_no_history(tmp_path: Path) -> None:
     found = look_at_freshness(config, FIRST + 60 * DAY)
     assert "history" not in found.about
     assert "events" in names(found)
+
+
+@pytest.mark.parametrize("pointer", ["[]", "{", '{"tag": "kairos:gone"}'])
+def test_a_damaged_pointer_is_a_training_that_never_was(pointer: str, tmp_path: Path) -> None:
+    config = Settings(home=tmp_path / "home", backups=tmp_path / "backups")
+    bring(config, day(0), FIRST)
+    config.champion.parent.mkdir(parents=True, exist_ok=True)
+    config.champion.write_text(pointer)
+    values = {m.name: m.value for m in look_at_freshness(config, FIRST + 3 * DAY).measures}
+    assert values["training"] == 3 * 86_400
+    assert values.keys() >= {"features", "online", "backup", "log"}
+
+
+def test_features_that_never_were_are_behind_since_the_history_came(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path / "home", backups=tmp_path / "backups")
+    bring(config, day(0), FIRST + 3_000 * DAY)
+    values = {m.name: m.value for m in look_at_freshness(config, FIRST + 3_007 * DAY).measures}
+    assert values["features"] == values["online"] == 7 * 86_400
+
+
+def test_a_champion_that_is_back_is_compared_with_its_first_answers_since_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Settings(home=tmp_path / "home")
+    users = [f"u{n}" for n in range(100)]
+    monkeypatch.setattr(predictions, "sample", lambda *_: users)
+    monkeypatch.setattr(predictions, "ask", lambda *_: Told.of(users, 0, answers([0.5] * 100, "own")))
+    for since in (NOW, LATER):
+        config.champion.parent.mkdir(parents=True, exist_ok=True)
+        config.champion.write_text(json.dumps({"tag": "kairos:a", "since": since.isoformat(), "before": []}))
+        assert look_at_predictions(config, LATER).measures == ()
+        assert look_at_predictions(config, LATER).measures != ()
+
+
+def test_an_empty_installation_has_nothing_to_look_at_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Settings(home=tmp_path / "home", backups=tmp_path / "backups")
+    monkeypatch.setattr(monitor, "settings", lambda: config)
+    monkeypatch.setattr(monitor, "_look", lambda part, now: monitor.look_at(part, config, now))
+    [look] = monitor_flow.fn()
+    assert (look.part, look.about) == ("freshness", "no event was ever ingested")
+    assert 'kairos_monitor_time_seconds{part="freshness"}' in (config.monitoring / FILE).read_text()
 
 
 def test_the_flow_keeps_exports_and_tells_what_is_out_of_order(copy: Settings, pipeline: PipelineReport) -> None:

@@ -17,6 +17,7 @@ from flows.monitoring.incoming import State, accept_data, look_at_data
 from flows.monitoring.measured import Look
 from flows.monitoring.stretches import count, opened
 from infra.settings import Settings
+from infra.thresholds import thresholds
 from tests.flows.shop_days import DAY, EVENTS, FIRST, Spoil, bring, bring_items, day
 
 BEFORE = 6
@@ -202,7 +203,7 @@ def test_the_counts_by_hand(config: Settings) -> None:
     # On time: two; late: one that is a copy of (b, y, 30), and one that is none.
     new = bring(config, events(("d", "x", 49), ("a", "z", 72), ("b", "y", 30), ("a", "x", 31)), FIRST + 3 * DAY)
     lake = Lake(config.lake)
-    with opened(lake, [new], ()) as con:
+    with opened(config, [new], ()) as con:
         found = count(con, lake, FIRST + 48 * hour, 5)
     assert (found.days, sorted(found.counts)) == (1.0, [0, 1, 2])
     ours, before = found.counts[0], found.counts[1]
@@ -213,6 +214,69 @@ def test_the_counts_by_hand(config: Settings) -> None:
     assert (before["events"], before["copies"], before["new_users"], before["new_items"]) == (3, 1, 1, 2)
     assert found.bins["hours"].names == ["0", "1", "6", "7", "10"]
     assert found.bins["hours"].counts[1].tolist() == [1, 0, 2, 0, 0]
+
+
+def test_quiet_sundays_are_held_to_quiet_sundays(config: Settings) -> None:
+    """They have too few events for shares, and not for their number."""
+    days = [day(n).sample(600 if n % 7 == 6 else 1_100, random_state=7) for n in range(14)]
+    bring(config, pd.concat(days[:13]), FIRST + 13 * DAY)
+    look(config, 13)
+    assert "events a day" not in broken(deliver(config, 13, days[13]))
+
+
+def test_the_first_table_of_items_is_no_drift(config: Settings) -> None:
+    bring(config, pd.concat([day(n) for n in range(BEFORE)]), FIRST + BEFORE * DAY)
+    Lake(config.lake).prepare()
+    look(config, BEFORE)
+    bring_items(config)
+    assert broken(deliver(config, BEFORE)) == set()
+    assert State.of(config).categories == ("c0", "c1", "c2", "c3")
+
+
+def test_categories_become_known_by_a_day_that_is_out_of_order(config: Settings) -> None:
+    bring(config, pd.concat([day(n) for n in range(BEFORE)]), FIRST + BEFORE * DAY)
+    look(config, BEFORE)
+    bring_items(config)
+    assert broken(deliver(config, BEFORE, day(BEFORE)[::2])) == {"events a day"}
+    assert State.of(config).categories == ("c0", "c1", "c2", "c3")
+
+
+def test_a_batch_that_comes_during_the_look_is_none_of_before(config: Settings) -> None:
+    names = [bring(config, day(n), FIRST + (n + 1) * DAY) for n in range(3)]
+    with opened(config, [names[1]], ()) as con:
+        seen = con.sql(f"SELECT DISTINCT {s.BATCH_ID}, is_new FROM events ORDER BY 1").fetchall()
+    assert seen == [(names[0], False), (names[1], True)]
+
+
+def test_a_batch_whose_events_are_not_there_yet_is_looked_at_when_they_are(shop: Settings) -> None:
+    arrived = FIRST + (BEFORE + 1) * DAY
+    name = bring(shop, day(BEFORE), arrived)
+    file = shop.lake / "events" / f"{name}.parquet"
+    aside = file.rename(shop.home / file.name)
+    before = State.of(shop)
+    assert look_at_data(shop, arrived) is None
+    assert State.of(shop) == before
+    aside.rename(file)
+    assert look(shop, BEFORE + 1).said == ""
+
+
+def test_a_look_that_was_not_told_is_done_again(shop: Settings) -> None:
+    def fail(found: Look) -> None:
+        raise ConnectionError(found.said)
+
+    arrived = FIRST + (BEFORE + 1) * DAY
+    bring(shop, day(BEFORE)[::2], arrived)
+    before = State.of(shop)
+    with pytest.raises(ConnectionError):
+        look_at_data(shop, arrived, fail)
+    assert State.of(shop) == before
+
+
+def test_a_job_that_starts_some_seconds_early_is_not_put_off() -> None:
+    limits = thresholds(Settings()).data
+    state = State(looked_at=FIRST.isoformat())
+    assert state.is_due(FIRST + DAY - timedelta(seconds=9), limits)
+    assert not state.is_due(FIRST + DAY - timedelta(hours=1), limits)
 
 
 def test_distances_by_hand() -> None:
