@@ -16,12 +16,13 @@ from bentoml._internal.models import ModelStore
 
 from flows.connectors import connector
 from flows.decisions import Decision, record
-from flows.going_on import base_of, next_lesson
+from flows.going_on import Base, base_of, next_lesson
 from flows.ingest import ingest
 from flows.publish import publish_bundle
 from flows.train import begin, train_bundle
 from infra.settings import Settings
 from models import bundle, registry
+from models.errors import NotUpdatableError
 from models.gate import Finding
 from models.ranker import RankerConfig
 from models.ranker_training import RankerTrainingConfig
@@ -55,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     config = Settings(home=root / "home", snapshot_days=STEP_DAYS, training_cuts=2, holdout_days=18)
     files = connector("csv", path=root / "events.csv", items=root / "items.csv")
     ingest(files, config, now=NOW, progress=False)
-    crown(config, train_bundle(config, SMALL))
+    crown(config, train_bundle(config, SMALL, anew=True))
     yield config
     BentoMLContainer.model_store.reset()
 
@@ -82,9 +83,9 @@ def origin(folder: Path) -> dict[str, Any]:
     return bundle.manifest(folder)["origin"]
 
 
-def test_the_first_training_begins_anew(home: Settings) -> None:
+def test_a_training_anew_goes_on_from_nothing(home: Settings) -> None:
     [first] = home.bundles.iterdir()
-    assert "no model in service" in origin(first)["because"]
+    assert origin(first)["because"] == "asked for"
     assert origin(first)["goes_on_from"] is None
     assert origin(first)["teacher"] == first.name
 
@@ -136,6 +137,8 @@ def test_where_it_begins_anew_it_says_why(config: Settings) -> None:
     assert "no cuts to learn from" in why(next_night.model_copy(update={"training_cuts": 0}))
     shutil.rmtree(config.bundles)
     assert "next lesson begins with is gone" in why(next_night)
+    config.champion.unlink()
+    assert "no model in service" in why(next_night)
 
 
 def test_a_damaged_champion_is_no_base(config: Settings) -> None:
@@ -151,7 +154,10 @@ def test_a_damaged_champion_is_no_base(config: Settings) -> None:
 def test_a_damaged_teacher_teaches_nothing(config: Settings) -> None:
     [first] = config.bundles.iterdir()
     (first / "items.npz").write_bytes(b"")
-    assert "cannot be read" in origin(train_bundle(later(config, STEP_DAYS + 3), SMALL))["because"]
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL))
+    assert isinstance(base, Base)
+    with pytest.raises(NotUpdatableError, match="cannot be read"):
+        base.load(taught=True)
 
 
 def test_snapshots_of_the_next_lesson_are_kept(config: Settings) -> None:
@@ -160,10 +166,6 @@ def test_snapshots_of_the_next_lesson_are_kept(config: Settings) -> None:
     assert next_lesson(config) == [cut - timedelta(microseconds=1)]
     shutil.rmtree(first)
     assert next_lesson(config) == []
-
-
-def test_one_may_ask_for_a_training_anew(config: Settings) -> None:
-    assert origin(train_bundle(later(config, 4), SMALL, anew=True))["because"] == "asked for"
 
 
 def test_a_head_that_the_model_lacks_asks_for_a_training_anew(config: Settings, tmp_path: Path) -> None:
