@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from flows import cli
 from flows.capacity import Shop, first_saturated, needs
 from flows.errors import MissingFigureError
+from flows.present import console
 from flows.unit_costs import UnitCosts
 from infra.settings import Settings
 
@@ -141,8 +142,9 @@ def test_the_command_shows_the_arithmetic_and_what_saturates_first(
     reports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.cli_capacity.settings", lambda: Settings(reports=reports))
+    monkeypatch.setattr(console, "width", 200)  # it was made when the first test of this process asked for it
     asked = ["--users", "10e6", "--items", "1e6", "--events-per-s", "50000"]
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["capacity", *asked])
+    result = CliRunner().invoke(cli.app, ["capacity", *asked])
     assert result.exit_code == 0, result.output
     assert "50,000/s ÷ 2,500/s of one process" in result.output
     assert "Saturated first: training" in result.output
