@@ -59,8 +59,6 @@ def train_bundle(
     """
     with training_turn(config, wait_s):
         begun = begin(config, model or configured(config))
-        # Both ways need it, and the features are registered with it: what is there to go on from is asked after that.
-        catch_up(begun.features, [just_before(begun.cuts.cut)])
         recommender, origin = _trained(begun, "asked for" if anew else base_of(config, begun))
         folder = _saved(recommender, origin, begun)
         begun.unfinished.clear()
@@ -89,6 +87,8 @@ def begin(config: Settings, model: TrainingConfig) -> Begun:
         EmptyLakeError: there are no events.
     """
     cuts, features = data_timeline(config), Features.open(config)
+    # Every training needs it, and the features are registered with it: what there is to go on from is asked after that.
+    catch_up(features, [just_before(cuts.cut)])
     run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     return Begun(model, cuts, features, features.events(end=just_before(cuts.cut)), run)
 
