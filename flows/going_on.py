@@ -114,31 +114,48 @@ class Base:
 
 def base_of(config: Settings, begun: Begun) -> Base | str:
     """The champion to go on from; else why a training has to begin anew."""
+    base = _champion(config)
+    if isinstance(base, str):
+        return base
     try:
-        tag = registry.champion(config.champion).tag
-        folder = registry.bundle_path(tag)
-        about = bundle.manifest(folder)
-        registry.check(folder)
-        if not about.get("origin"):
-            return f"{tag} does not say how it was trained"
-        origin = Origin(**about["origin"])
-    except (registry.NoChampionError, BundleError, ValueError, TypeError) as error:
+        registry.check(base.folder)
+    except BundleError as error:
         return str(error)
-    cut = begun.cuts.cut.timestamp()
+    about, origin, cut = bundle.manifest(base.folder), base.origin, begun.cuts.cut.timestamp()
     if about["ranker"] is None or not begun.cuts.training_cuts:
-        return f"{tag} has no ranker, or there are no cuts to learn from"
+        return f"{base.name} has no ranker, or there are no cuts to learn from"
     if origin.choices != begun.choices:
-        return f"{tag} was trained with other choices: {', '.join(_different(origin.choices, begun.choices))}"
+        return f"{base.name} was trained with other choices: {', '.join(_different(origin.choices, begun.choices))}"
     if about["features"] != begun.features.feature_names(USER_SERVICE):
-        return f"{tag} was trained on other features"
+        return f"{base.name} was trained on other features"
     if about["items_at"] > cut:
-        return f"{tag} was trained on later events"
+        return f"{base.name} was trained on later events"
     age = timedelta(seconds=cut - origin.anew_at)
     if age >= timedelta(days=config.full_training_days):
         return f"the last training that began anew is {age.days} days old"
     refused = [decision.challenger for decision in decisions(config)[-1:] if not decision.accepted]
     if refused:
         return f"{refused[0]} was refused: what goes on from the champion may fare no better"
+    return base
+
+
+def next_lesson(config: Settings) -> list[datetime]:
+    """The moment of the snapshots that the champion's next lesson reads; none where there is no such lesson."""
+    base = _champion(config)
+    return [] if isinstance(base, str) else [just_before(base.taught_until)]
+
+
+def _champion(config: Settings) -> Base | str:
+    """The champion and its teacher, whoever would go on from it; else what is missing."""
+    try:
+        tag = registry.champion(config.champion).tag
+        folder = registry.bundle_path(tag)
+        said = bundle.manifest(folder).get("origin")
+        if not said:
+            return f"{tag} does not say how it was trained"
+        origin = Origin(**said)
+    except (registry.NoChampionError, BundleError, ValueError, TypeError) as error:
+        return str(error)
     teacher = config.bundles / origin.teacher
     try:
         taught_until = bundle.manifest(teacher)["items_at"]
@@ -149,14 +166,3 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
 
 def _different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-
-
-def next_lesson(config: Settings) -> list[datetime]:
-    """The moment of the snapshots that the champion's next lesson reads; none where there is no such lesson."""
-    try:
-        folder = registry.bundle_path(registry.champion(config.champion).tag)
-        origin = bundle.manifest(folder).get("origin")
-        at = bundle.manifest(config.bundles / origin["teacher"])["items_at"] if origin else None
-    except (registry.NoChampionError, BundleError, ValueError, TypeError):
-        return []  # the next training begins anew
-    return [] if at is None else [just_before(datetime.fromtimestamp(at, UTC))]

@@ -1,8 +1,9 @@
 """From a model and newer events to the next model, without a full refit.
 
-Sources follow the newer events: the sequence encoder goes on from its weights, the others, which take seconds, are
-counted anew. The ranker learns from what users did after the moment at which an earlier model stood, with that model's
-own sources as they were then: they cannot know what they are asked to predict, and nothing is fitted for it again.
+Sources follow the newer events: the sequence encoder goes on from its weights and matrix factorisation from its
+factors, the others, which take seconds, are counted anew. The ranker learns from what users did after the moment at
+which an earlier model stood, with that model's own sources as they were then: they cannot know what they are asked to
+predict, and nothing is fitted for it again.
 """
 
 from __future__ import annotations

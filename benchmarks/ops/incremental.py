@@ -1,8 +1,8 @@
 """A year month by month: the model is never trained again, goes on, or is trained anew; quality and cost of each.
 
 Each month's events are ingested, and the three models answer for the month after their cut, which none has seen. The
-months come through the training step as a schedule would run it; feature snapshots, which all three need alike, are
-computed before the clock starts.
+months come through the training step as a schedule would run it; the feature snapshots of a full training are computed
+before the clock starts.
 """
 
 from __future__ import annotations
@@ -56,13 +56,12 @@ class Until(CompleteJourney):
                 before += rows.num_rows
 
 
-def measure() -> dict[str, Any]:
-    """The figure: NDCG@10 of going on as a share of training anew, over six months, with the costs."""
-    return measured(None)
+def measure(households: int | None = None) -> dict[str, Any]:
+    """The figure: NDCG@10 of going on as a share of training anew, over six months, with the costs.
 
-
-def measured(households: int | None) -> dict[str, Any]:
-    """The same, with the first households alone."""
+    Args:
+        households: this many, not all.
+    """
     with empty_home(KAIROS_FULL_TRAINING_DAYS="100000") as config:
         _ingest(config, datetime(2017, 1, 1, tzinfo=UTC), MONTHS[0], households)
         first, cost = _trained(config, anew=True)

@@ -30,6 +30,15 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     settings.cache_clear()
 
 
+@pytest.fixture
+def process_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of an empty home, for one test, as flows and commands see them."""
+    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield settings()
+    settings.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def pipeline(slice_home: Settings) -> PipelineReport:
     """The whole pipeline, once, as the demo runs it, on the first households of the real data."""

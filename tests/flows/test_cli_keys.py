@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,13 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from infra.keys import Keys, KeysError, Right
-from infra.settings import settings
+from infra.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("KAIROS_HOME", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path
-    settings.cache_clear()
+def home(process_home: Settings) -> Path:
+    process_home.home.mkdir()
+    return process_home.home
 
 
 def keys(*arguments: str) -> Result:

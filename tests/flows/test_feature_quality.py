@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from flows.quality import check
 from flows.quality.accepted import Accepted
 from flows.quality.check import QualityReport, accept_drift, check_features
 from flows.quality.spread import Spread
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MOMENT_AT = datetime(2025, 12, 31, tzinfo=UTC)
@@ -167,15 +167,6 @@ def test_an_expectation_of_no_field_is_told(config: Settings) -> None:
         look(config, made_up(vists=Expect(at_least=0)))
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings as a process that was started with KAIROS_HOME sees them."""
-    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield settings()
-    settings.cache_clear()
-
-
 def bring(config: Settings, name: str, *hours: int) -> None:
     events = [
         Event(event_id=f"e{h}", user_id="u", item_id="i", event_type="purchase", timestamp=NOW + timedelta(hours=h))
@@ -188,18 +179,20 @@ def bring(config: Settings, name: str, *hours: int) -> None:
     pq.write_table(table, config.lake / "events" / f"{name}.parquet")
 
 
-def test_a_run_that_breaks_its_expectations_does_not_go_online(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_breaks_its_expectations_does_not_go_online(
+    process_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flows.features import features_flow
 
-    bring(home, "first", *range(10))
+    bring(process_home, "first", *range(10))
     features_flow()
-    online = Features.open(home)
+    online = Features.open(process_home)
     assert online.online_rows("user_activity", s.USER_ID, ["u"]).loc["u"].purchases_7d == 10
-    manifest = Manifest.of(next((home.features / "user_activity").glob("*.parquet")))
+    manifest = Manifest.of(next((process_home.features / "user_activity").glob("*.parquet")))
     assert manifest is not None
     assert manifest.run.startswith("features-")
 
-    bring(home, "second", 10)
+    bring(process_home, "second", 10)
     strict = {
         name: replace(feature, expects={"purchases_7d": Expect(at_most=10)} if name == "user_activity" else {})
         for name, feature in discover().items()
@@ -208,4 +201,4 @@ def test_a_run_that_breaks_its_expectations_does_not_go_online(home: Settings, m
     with pytest.raises(FeatureQualityError, match="feature user_activity, column purchases_7d: largest value is 11"):
         features_flow()
     assert online.online_rows("user_activity", s.USER_ID, ["u"]).loc["u"].purchases_7d == 10
-    assert MOMENT in pq.read_schema(snapshot(home.features, "user_activity", NOW + timedelta(hours=10))).names
+    assert MOMENT in pq.read_schema(snapshot(process_home.features, "user_activity", NOW + timedelta(hours=10))).names

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,20 +13,11 @@ import pytest
 from feature_repo.errors import FeaturesBusyError
 from flows import train
 from flows.training_turn import training_turn
-from infra.settings import Settings, settings
-
-
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Of this process, too: flows ask for it."""
-    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield settings()
-    settings.cache_clear()
+from infra.settings import Settings
 
 
 def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_ended(
-    config: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    process_home: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     at_work: list[int] = []
     met: list[int] = []
@@ -42,12 +32,12 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
 
     def saved(*trained: object) -> Path:
         at_work.pop()
-        return config.bundles
+        return process_home.bundles
 
     monkeypatch.setattr(train, "begin", begin)
     monkeypatch.setattr(train, "_trained", lambda begun, base: (Mock(), Mock()))
     monkeypatch.setattr(train, "_saved", saved)
-    both = [threading.Thread(target=train.train_bundle, args=(config,), kwargs={"anew": True}) for _ in range(2)]
+    both = [threading.Thread(target=train.train_bundle, args=(process_home,), kwargs={"anew": True}) for _ in range(2)]
     with caplog.at_level(logging.WARNING, "kairos.training"):
         for one in both:
             one.start()
@@ -59,17 +49,17 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
     assert "another training is at work, process" in said
 
 
-def test_one_that_takes_too_long_is_not_waited_for(config: Settings) -> None:
-    with training_turn(config), pytest.raises(FeaturesBusyError, match="the training is held by process"):
-        train.train_bundle(config, wait_s=0.1)
+def test_one_that_takes_too_long_is_not_waited_for(process_home: Settings) -> None:
+    with training_turn(process_home), pytest.raises(FeaturesBusyError, match="the training is held by process"):
+        train.train_bundle(process_home, wait_s=0.1)
 
 
 def test_a_run_that_hangs_ends_at_its_limit_and_the_next_has_its_turn(
-    config: Settings, monkeypatch: pytest.MonkeyPatch
+    process_home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "begin", lambda config, model: time.sleep(60))
     began = time.monotonic()
     state = train.train_flow.with_options(timeout_seconds=2)(return_state=True)
     assert (state.name, time.monotonic() - began < 30) == ("TimedOut", True)
-    with training_turn(config, wait_s=0):
+    with training_turn(process_home, wait_s=0):
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from flows.cli import app
 from flows.errors import TunedReportError
 from flows.evaluate_log import evaluate_log
 from flows.tuned import tuned_choices
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +33,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The command's home, empty."""
-    monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield tmp_path / "home"
-    settings.cache_clear()
-
-
-def test_what_is_tuned_is_what_is_evaluated(file: Path, home: Path, tmp_path: Path) -> None:
+def test_what_is_tuned_is_what_is_evaluated(file: Path, process_home: Settings, tmp_path: Path) -> None:
     report = tmp_path / "tuned.json"
     arguments = ["tune", "--events", str(file), "--model", "neighbours", "--trials", "3", "--report", str(report)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "by default" in done.output
-    assert [path.name for path in home.iterdir()] == ["tuning.journal"]
+    assert [path.name for path in process_home.home.iterdir()] == ["tuning.journal"]
     written = json.loads(report.read_text())
     assert written["about"] | {"split": "leave-one-out", "users_asked": 30, "trials": 3} == written["about"]
     tuned = written["models"]["neighbours"]
@@ -59,9 +49,8 @@ def test_what_is_tuned_is_what_is_evaluated(file: Path, home: Path, tmp_path: Pa
     # Few neighbours are few suggestions: the choices are seen to be made.
     tuned["choices"] = {"neighbours": 1, "own": 1}
     report.write_text(json.dumps(written))
-    config = Settings(home=home)
-    plain = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="neighbours")
-    few = evaluate_log(config, "csv", {"path": str(file)}, "leave-one-out", model="neighbours", tuned=report)
+    plain = evaluate_log(process_home, "csv", {"path": str(file)}, "leave-one-out", model="neighbours")
+    few = evaluate_log(process_home, "csv", {"path": str(file)}, "leave-one-out", model="neighbours", tuned=report)
     assert (plain.about["tuned"], few.about["tuned"]) == ("none", "neighbours")
     assert few.models["neighbours"]["auc"]["value"] < plain.models["neighbours"]["auc"]["value"]
 
