@@ -1,25 +1,30 @@
-"""Runs a module's command that ends, with all processes that it started, when its input does.
+"""Runs a module's command that ends, with all processes that it started, when our input does.
 
     python -m flows.ends_with_input MODULE ARGUMENT...
 
-Whoever starts it, as the first of a session, holds the other end of its input: that one's end is its end, too.
+Whoever starts this holds the other end of its input: that one's end, however it comes, is the command's end, too.
+BentoML's workers outlive the process that started them, and are in no group with it.
 """
 
 from __future__ import annotations
 
 import os
-import runpy
-import signal
+import subprocess
 import sys
 import threading
 
+import psutil
 
-def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os.killpg(0, signal.SIGKILL)
+
+def _end_with_input(command: psutil.Process) -> None:
+    while os.read(0, 1024):  # not through sys.stdin, whose lock would be held when we end
+        pass
+    command.suspend()  # or it would start others in place of those that are gone
+    for process in (*command.children(recursive=True), command):
+        process.kill()
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    child = psutil.Popen([sys.executable, "-m", *sys.argv[1:]], stdin=subprocess.DEVNULL)
+    threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
+    sys.exit(child.wait())

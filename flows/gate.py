@@ -17,6 +17,7 @@ from feature_repo.store import Features
 from flows.decisions import Decision
 from flows.evaluate import HeldOut, held_out, judged_users
 from flows.train import fingerprint
+from flows.trial import try_over_http
 from infra.settings import Settings
 from models import bundle, gate, registry, smoke
 from models.gate import Finding, GateConfig, Holdout, Shown
@@ -100,6 +101,7 @@ def _judged(config: Settings, challenger: _Model, champion: _Model | None, limit
         "origin": lambda: _origin(challenger, champion, held),
         "features": lambda: [_features(config, challenger)],
         "parity of requests": lambda: [_requests(config, limits)],
+        "answers over HTTP": lambda: [_over_http(config, challenger, held, limits)],
         "quality": lambda: _compared(challenger, champion, held, limits),
         "calibration": lambda: [_calibration(challenger, champion, held, limits)],
     }
@@ -173,6 +175,11 @@ def _requests(config: Settings, limits: GateConfig) -> Finding:
     said = f"{report.differences:,} of {values:,} values that requests read differ from the lake's"
     passed = share <= limits.other_values
     return Finding("parity of requests", passed, f"{said} (at most {limits.other_values:.1%})", {"share": share})
+
+
+def _over_http(config: Settings, challenger: _Model, held: HeldOut, limits: GateConfig) -> Finding:
+    """The latency that clients will see, with the features that are online."""
+    return try_over_http(config, challenger.tag, [state.user_id for state in held.states[: limits.asked]], limits)
 
 
 def _calibration(challenger: _Model, champion: _Model | None, held: HeldOut, limits: GateConfig) -> Finding:

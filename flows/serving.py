@@ -101,15 +101,28 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     url = f"http://{config.host}:{config.port}"
+    try:
+        wait_until_ready(process, url)
+    except ServeError:
+        process.terminate()
+        raise
+    return process, url
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    """Wait until the service of a process is ready.
+
+    Raises:
+        ServeError: the process ended, or it is still not ready; the process is left as it is.
+    """
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServeError(f"the service ended with code {process.returncode}; its log above says why")
+            raise ServeError(f"the service ended with code {process.returncode}; its log says why")
         with suppress(httpx.HTTPError):
             if httpx.get(f"{url}/readyz", timeout=2).is_success:
-                return process, url
+                return
         time.sleep(0.2)
-    process.terminate()
     raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")
 
 

@@ -83,13 +83,12 @@ def _on_trial(config: Settings, tag: str) -> Iterator[str]:
         home = Path(folder)
         trial = _own_home(config, tag, home)
         values = environment(trial) | {"BENTOML_HOME": str(trial.bentoml_home)}
-        # In a session of its own, which ends whole with its input: with us, too, however that happens.
+        # It ends with its input: with us, too, however that happens.
         command = [sys.executable, "-m", "flows.ends_with_input", "bentoml", "serve", SERVICE]
         address = ["--host", trial.host, "--port", str(trial.port)]
         with file_lock(home / "refresher.lock", "the trial's refresh"), (home / LOG).open("wb") as log:
             process = subprocess.Popen(
-                [*command, *address], cwd=PROJECT_ROOT, env=values, stdin=subprocess.PIPE, stdout=log, stderr=log,
-                start_new_session=True,
+                [*command, *address], cwd=PROJECT_ROOT, env=values, stdin=subprocess.PIPE, stdout=log, stderr=log
             )  # fmt: skip
             try:
                 url = f"http://{trial.host}:{trial.port}"

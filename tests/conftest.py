@@ -30,6 +30,7 @@ TOGETHER = {
     "tests/flows/test_monitor.py": "pipeline",
     "tests/flows/test_pipeline.py": "pipeline",
     "tests/flows/test_platform.py": "pipeline",
+    "tests/flows/test_trial.py": "pipeline",
 }
 """Files that share a fixture of the session which is too dear to make in every worker."""
 LONGEST = ("tests/services/", "tests/flows/")

@@ -54,7 +54,15 @@ def test_the_first_model_was_judged_by_itself(pipeline: PipelineReport, slice_ho
     first = decisions(slice_home)[0]
     assert (first.challenger, first.champion, first.accepted) == (pipeline.model, None, True)
     checks = {finding.check for finding in first.findings}
-    assert checks >= {"whole", "reproducible", "features", "better than popularity", "latency", "same answers"}
+    assert checks >= {
+        "whole",
+        "reproducible",
+        "features",
+        "better than popularity",
+        "latency",
+        "same answers",
+        "answers over HTTP",
+    }
 
 
 def test_a_model_as_good_is_accepted_and_is_no_improvement(
