@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import psutil
 
@@ -21,7 +22,8 @@ def _end_with_input(command: psutil.Process) -> None:
         pass
     command.suspend()  # or it would start others in place of those that are gone
     for process in (*command.children(recursive=True), command):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # some end with their parent
+            process.kill()
 
 
 if __name__ == "__main__":

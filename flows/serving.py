@@ -98,8 +98,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     if not _is_free(config.host, config.port):
         raise ServeError(f"{config.host}:{config.port} is taken: stop what listens there, or set KAIROS_PORT")
     environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)} | service_clock(config)
-    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
+    process = subprocess.Popen([sys.executable, "-m", *serve_command(config)], cwd=PROJECT_ROOT, env=environment)
     url = f"http://{config.host}:{config.port}"
     try:
         wait_until_ready(process, url)
@@ -107,6 +106,11 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
         process.terminate()
         raise
     return process, url
+
+
+def serve_command(config: Settings) -> list[str]:
+    """The module that serves, and its arguments."""
+    return ["bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)]
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
@@ -120,7 +124,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
         if process.poll() is not None:
             raise ServeError(f"the service ended with code {process.returncode}; its log says why")
         with suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/readyz", timeout=2).is_success:
+            if httpx.get(f"{url}/readyz", timeout=2, trust_env=False).is_success:
                 return
         time.sleep(0.2)
     raise ServeError(f"the service was not ready within {READY_WITHIN_S} s")

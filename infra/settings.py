@@ -327,13 +327,16 @@ class Settings(BaseSettings):
 
 
 def environment(config: Settings) -> dict[str, str]:
-    """The environment in which a child process has these settings; a Bento's code, no installed package, included."""
+    """The environment in which a child process has these settings, whatever this process was told; a Bento's code, no
+    installed package, included."""
+    ours = {f"KAIROS_{name.upper()}" for name in Settings.model_fields}
+    others = {name: value for name, value in os.environ.items() if name not in ours}
     values = config.model_dump(mode="json", exclude_none=True)
     texts = {
         name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in values.items()
     }
     path = os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {f"KAIROS_{name.upper()}": text for name, text in texts.items()} | {"PYTHONPATH": path}
+    return others | {f"KAIROS_{name.upper()}": text for name, text in texts.items()} | {"PYTHONPATH": path}
 
 
 def _profile_values() -> dict[str, Any]:

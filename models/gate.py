@@ -51,7 +51,7 @@ class GateConfig:
     answer_s: float = 0.1
     """Processor time of the slowest but one in twenty answers, at most, whatever the champion needs"""
     http_s: float = 0.25
-    """An answer of the packed service over HTTP, the slowest but one in twenty, at most"""
+    """An answer of the service over HTTP, the slowest but one in twenty, at most"""
     asked: int = 100
     """Users whose answers are timed"""
     other_values: float = 0.01

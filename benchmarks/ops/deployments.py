@@ -10,8 +10,8 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.ops.own_home import own_home
-from benchmarks.serving.ports import free_port
 from flows.platform import DEPLOYMENTS, api_url, down, up
+from infra.ports import free_port
 
 HOUSEHOLDS: Final = 80
 RUN_S: Final = 900.0

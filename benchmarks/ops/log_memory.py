@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 from redis import Redis
 
-from benchmarks.serving.ports import free_port
 from benchmarks.serving.redis_server import OwnRedis
 from feature_repo.event import Event
 from feature_repo.event_log.redis import RedisEventLog
+from infra.ports import free_port
 
 EVENTS: Final = 200_000
 BATCH: Final = 1_000

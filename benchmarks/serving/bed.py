@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks.serving.ports import free_port
 from benchmarks.serving.redis_server import OwnRedis
 from feature_repo.store import Features
 from flows.serving import clock_start
+from infra.ports import free_port
 from infra.settings import PROJECT_ROOT, Settings
 from models.registry import Champion, NoChampionError, champion
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.serving.ports import free_port
+from infra.ports import free_port
 from infra.settings import PROJECT_ROOT
 
 KAIROS: Final = "services.service:Kairos"

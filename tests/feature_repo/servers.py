@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import uuid
@@ -19,6 +18,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
+from infra.ports import free_port
 from infra.settings import Settings
 
 REDIS_URL = os.environ.get("KAIROS_TEST_REDIS_URL", "redis://localhost:6379/15")
@@ -88,12 +88,6 @@ def redis_project(name: str) -> Iterator[None]:
         yield
         for key in client.scan_iter(f"*{name}*"):
             client.delete(key)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from redis import Redis
 
 from feature_repo.errors import OnlineStoreDownError, RegistryDownError
 from feature_repo.store import Features
+from infra.ports import free_port
 from infra.settings import Settings
 from tests.feature_repo.conftest import FillLake, event
-from tests.feature_repo.servers import free_port, own_redis
+from tests.feature_repo.servers import own_redis
 
 NOW = datetime(2024, 3, 31, 12, tzinfo=UTC)
 NAMES = ["user_activity:purchases_7d"]

@@ -28,8 +28,8 @@ from flows.notices import notify
 from flows.pipeline import PipelineReport
 from flows.platform import DEPLOYMENTS, MARK, POOL, api_url, down, running, up
 from flows.status import status
+from infra.ports import free_port
 from infra.settings import Settings, environment
-from tests.feature_repo.servers import free_port
 
 WANTED = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
 RUN_S = 240

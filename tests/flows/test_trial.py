@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from flows import trial
+from flows import serving, trial
 from flows.errors import ServeError
 from flows.gate import judge
 from flows.pipeline import PipelineReport
@@ -19,36 +21,71 @@ from infra.settings import PROJECT_ROOT, Settings
 from models.gate import GateConfig
 
 LIMITS = GateConfig(asked=20)
+USERS = [str(number) for number in range(1, 21)]
 
 
 def files(config: Settings) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in config.home.rglob("*") if path.is_file()}
 
 
+def on_trial() -> list[psutil.Process]:
+    """What runs in a trial's home."""
+    found = psutil.process_iter(["environ"])
+    return [each for each in found if "kairos-trial-" in (each.info["environ"] or {}).get("KAIROS_HOME", "")]
+
+
 def test_it_answers_by_the_model_and_leaves_nothing(pipeline: PipelineReport, slice_home: Settings) -> None:
     before = files(slice_home)
-    users = [str(number) for number in range(1, 81)]
-    finding = try_over_http(slice_home, pipeline.model, users[:20], LIMITS)
+    finding = try_over_http(slice_home, pipeline.model, USERS, LIMITS)
     assert finding.passed, finding.said
-    assert finding.figures["lower_rungs"] == 0
+    assert finding.figures["ranked"] == 1
     assert 0 < finding.figures["median_s"] <= finding.figures["p95_s"]
-    homes = [each.info["environ"] or {} for each in psutil.process_iter(["environ"])]
-    assert not [home for each in homes if "kairos-trial-" in (home := each.get("KAIROS_HOME", ""))]
+    _, alive = psutil.wait_procs(on_trial(), timeout=5)
+    assert not alive
     changed = {path for path, at in files(slice_home).items() if before.get(path) != at}
     assert not [path for path in changed if path.suffix not in {".db-shm", ".db-wal"}]
 
 
-def test_one_that_is_too_slow_over_http_is_refused(pipeline: PipelineReport, slice_home: Settings) -> None:
+def test_one_that_is_too_slow_over_http_is_refused(
+    pipeline: PipelineReport, slice_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "PAUSE_S", 0.0)
     decision = judge(slice_home, pipeline.model, replace(LIMITS, http_s=0.0001))
     [reason] = decision.reasons
     assert "answers over HTTP" in reason
     assert "at most 0" in reason
 
 
+def test_answers_of_lower_rungs_refuse_it(
+    pipeline: PipelineReport, slice_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "PAUSE_S", 0.0)
+    without_features = slice_home.model_copy(update={"features_within_ms": 0.001})
+    finding = try_over_http(without_features, pipeline.model, USERS, LIMITS)
+    assert not finding.passed
+    assert "20 popular" in finding.said
+
+
+def test_a_bad_moment_refuses_nobody(
+    pipeline: PipelineReport, slice_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, asked = trial._ask, []
+
+    def at_first_not(http: httpx.Client, user: str, k: int) -> str:
+        asked.append(user)
+        return ask(http, user, k) if len(asked) > trial.WARM_UP + len(USERS) else "popular"
+
+    monkeypatch.setattr(trial, "PAUSE_S", 0.0)
+    monkeypatch.setattr(trial, "_ask", at_first_not)
+    finding = try_over_http(slice_home, pipeline.model, USERS, LIMITS)
+    assert finding.passed, finding.said
+    assert len(asked) == trial.WARM_UP + 2 * len(USERS)
+
+
 def test_one_that_does_not_start_says_why(
     pipeline: PipelineReport, slice_home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "SERVICE", "services.service:Nobody")
+    monkeypatch.setattr(serving, "SERVICE", "services.service:Nobody")
     with pytest.raises(ServeError, match=r"ended with code \d.*Nobody"):
         try_over_http(slice_home, pipeline.model, ["1"], LIMITS)
 
@@ -68,8 +105,10 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         process = psutil.Process(int(starter.stdout.readline()))
+        deadline = time.monotonic() + 60
         while len(process.children(recursive=True)) < 2:
-            assert process.is_running()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         family = [process, *process.children(recursive=True)]
         starter.kill()
     _, alive = psutil.wait_procs(family, timeout=20)

@@ -17,7 +17,8 @@ from redis import Redis
 from feature_repo.errors import EventLogDownError, EventLogFullError
 from feature_repo.event_log import Place
 from feature_repo.event_log.redis import RedisEventLog
-from tests.feature_repo.servers import free_port, own_redis, port_of, url_of
+from infra.ports import free_port
+from tests.feature_repo.servers import own_redis, port_of, url_of
 
 from .conftest import DURABLE
 from .logs import event, ids, numbers

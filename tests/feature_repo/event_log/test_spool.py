@@ -19,7 +19,8 @@ from feature_repo.event import Event
 from feature_repo.event_log.redis import RedisEventLog
 from feature_repo.event_log.spool import REST_S, SpooledEventLog
 from feature_repo.event_log.sqlite import SqliteEventLog
-from tests.feature_repo.servers import free_port, own_redis
+from infra.ports import free_port
+from tests.feature_repo.servers import own_redis
 
 from .conftest import DURABLE
 from .logs import event, ids, numbers
