@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class ListBuilder:
-    """Candidate lists with labels for the users of one cut."""
+    """What candidate lists are made with."""
 
     def __init__(
         self,
@@ -59,73 +59,75 @@ class ListBuilder:
         self.users = IdMap(events.users)
         self.space = FeatureSpace(tuple(sources), others)
 
-    def build(self, snapshot: Snapshot, end: float, most: int | None = None) -> Iterator[Lists]:
+    def of(self, snapshot: Snapshot, end: float) -> Horizon:
+        """The lists of a snapshot, labelled by what happened from its cut to `end` (epoch s)."""
+        return Horizon(self, snapshot, end)
+
+
+class Horizon:
+    """Candidate lists with labels for the users of one cut, by the sources as they stand."""
+
+    def __init__(self, builder: ListBuilder, snapshot: Snapshot, end: float) -> None:
+        self._with, self._snapshot = builder, snapshot
+        self._future = builder.events.between(snapshot.cut, end)
+        self._number = builder.users.encode([state.user_id for state in snapshot.states]) - 1
+        """[S] number of the user of each of the snapshot's rows"""
+        self._rows = np.flatnonzero(np.isin(self._number, np.unique(self._future.user))).astype(np.int32)
+        """Those of the users who did anything in it"""
+        self._table = ItemTable.pack(snapshot.items, builder.vocabulary)
+        self._had = _keys(builder.events.before(snapshot.cut))
+        self._happened = [_keys(self._future.of_kinds(kinds)) for kinds in builder.kinds]
+        """For each head"""
+
+    def build(self, most: int | None = None) -> Iterator[Lists]:
         """Thinned out lists in chunks; users without a positive among their candidates are left out.
 
         Args:
             most: of so many users at most, drawn by lot among those with a positive; None: of all.
         """
-        rows, number = self._active(snapshot, end)
+        rows, fit, cut = self._rows, self._with.fit, int(self._snapshot.cut)
         if most is not None:
-            positive = np.unique(self.events.between(snapshot.cut, end).of_kinds(self.kinds[self.target]).user)
-            rows = rows[np.isin(number[rows], positive)]
-            rows = np.sort(np.random.default_rng(self.fit.seed).permutation(rows)[:most])
-        chunk = self._chunks(snapshot, end)
+            positive = np.unique(self._future.of_kinds(self._with.kinds[self._with.target]).user)
+            rows = rows[np.isin(self._number[rows], positive)]
+            rows = np.sort(np.random.default_rng(fit.seed).permutation(rows)[:most])
 
         def thinned(start: int) -> Lists:
-            some = rows[start : start + _CHUNK]
-            rng = np.random.default_rng((self.fit.seed, int(snapshot.cut), start))
-            return self._thinned(chunk(some, number[some]), rng)
+            rng = np.random.default_rng((fit.seed, cut, start))
+            return self._thinned(self._chunk(rows[start : start + _CHUNK]), rng)
 
         return _in_threads(thinned, len(rows))
 
-    def active(self, snapshot: Snapshot, end: float) -> Ints:
-        """[U] numbers of the snapshot's users who did anything before `end`."""
-        rows, number = self._active(snapshot, end)
-        return number[rows]
+    @property
+    def active(self) -> Ints:
+        """[U] numbers of the users who did anything in it."""
+        return self._number[self._rows]
 
-    def whole(self, snapshot: Snapshot, end: float, users: Ints) -> Iterator[Lists]:
+    def whole(self, users: Ints) -> Iterator[Lists]:
         """The complete lists of some users, with positives or without, in chunks."""
-        rows, number = self._active(snapshot, end)
-        rows = rows[np.isin(number[rows], users)]
-        chunk = self._chunks(snapshot, end)
-        return _in_threads(lambda start: chunk(some := rows[start : start + _CHUNK], number[some]), len(rows))
+        rows = self._rows[np.isin(self.active, users)]
+        return _in_threads(lambda start: self._chunk(rows[start : start + _CHUNK]), len(rows))
 
-    def _active(self, snapshot: Snapshot, end: float) -> tuple[Ints, Ints]:
-        """Rows of the snapshot whose users did anything before `end`, and the number of every row's user."""
-        active = np.unique(self.events.between(snapshot.cut, end).user)
-        number = self.users.encode([state.user_id for state in snapshot.states]) - 1
-        return np.flatnonzero(np.isin(number, active)).astype(np.int32), number
-
-    def _chunks(self, snapshot: Snapshot, end: float) -> Callable[[Ints, Ints], Lists]:
-        """What makes complete lists of rows of the snapshot, given also the numbers of their users."""
-        future = self.events.between(snapshot.cut, end)
-        past = self.events.before(snapshot.cut)
-        table = ItemTable.pack(snapshot.items, self.vocabulary)
-        had = _keys(past.user, past.item, past.n_items)
-        happened = [_keys(f.user, f.item, f.n_items) for f in (future.of_kinds(kinds) for kinds in self.kinds)]
-
-        def chunk(rows: Ints, user: Ints) -> Lists:
-            batch = encode([snapshot.states[row] for row in rows.tolist()], self.vocabulary, self.space.others)
-            found = generate(self.sources, batch, self.candidates)
-            key = user[:, None].astype(np.int64) * len(self.vocabulary.items) + found.items  # [B, C]
-            inside = found.items > 0
-            return Lists(
-                batch=batch.session_of(np.arange(len(rows))),
-                items=found.items,
-                features=self.space.compute(batch, found.items, found.scores, table).astype(np.float16),
-                labels=np.stack([np.isin(key, keys) & inside for keys in happened], axis=-1),  # [B, C, H]
-                novel=~np.isin(key, had),
-                user=user,
-            )
-
-        return chunk
+    def _chunk(self, rows: Ints) -> Lists:
+        """Complete lists of some rows of the snapshot."""
+        builder, user = self._with, self._number[rows]
+        batch = encode([self._snapshot.states[row] for row in rows.tolist()], builder.vocabulary, builder.space.others)
+        found = generate(builder.sources, batch, builder.candidates)
+        key = user[:, None].astype(np.int64) * len(builder.vocabulary.items) + found.items  # [B, C]
+        inside = found.items > 0
+        return Lists(
+            batch=batch.session_of(np.arange(len(rows))),
+            items=found.items,
+            features=builder.space.compute(batch, found.items, found.scores, self._table).astype(np.float16),
+            labels=np.stack([_among(keys, key) & inside for keys in self._happened], axis=-1),  # [B, C, H]
+            novel=~_among(self._had, key),
+            user=user,
+        )
 
     def _thinned(self, whole: Lists, rng: np.random.Generator) -> Lists:
         """All positives and some of the others."""
-        positive = whole.labels[:, :, self.target]
+        positive = whole.labels[:, :, self._with.target]
         lot = rng.random(positive.shape) + 2.0 * positive + (whole.items > 0)
-        chosen = np.sort(np.argsort(-lot, axis=1)[:, : self.fit.list_size], axis=1)
+        chosen = np.sort(np.argsort(-lot, axis=1)[:, : self._with.fit.list_size], axis=1)
         kept = np.flatnonzero(positive.any(axis=1))
         at = (kept[:, None], chosen[kept])
         return Lists(
@@ -149,5 +151,13 @@ def _in_threads(chunk: Callable[[int], Lists], count: int) -> Iterator[Lists]:
                 yield part
 
 
-def _keys(user: Any, item: Any, n_items: int) -> Any:
-    return np.unique(user.astype(np.int64) * n_items + item)
+def _keys(events: Interactions) -> Any:
+    """One number for each pair of user and item, sorted."""
+    return np.unique(events.user.astype(np.int64) * events.n_items + events.item)
+
+
+def _among(known: Any, keys: Any) -> Any:
+    """Which keys are among the sorted known ones; `np.isin` would sort them again for each chunk."""
+    if not len(known):
+        return np.zeros(keys.shape, dtype=np.bool_)
+    return known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys

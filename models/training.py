@@ -114,7 +114,8 @@ def train(
         with timed(seconds, "sources"):
             fit_sources(sources, known.before(snapshot.cut), snapshot.cut, seconds)
         with timed(seconds, "lists"):
-            lists.extend(builder.build(snapshot, end))
+            horizon = builder.of(snapshot, end)
+            lists.extend(horizon.build())
     table = ItemTable.pack(items, vocabulary)
     ranker: Ranker | None = None
     probabilities: Probabilities | None = None
@@ -127,8 +128,7 @@ def train(
             with timed(seconds, "trees"):
                 figures["ranker"] |= add_trees(ranker, lists, held_users(lists, config.fit), table, config.trees)
         with timed(seconds, "probabilities"):  # the sources still are as of the last snapshot
-            users = spared_users(lists, builder.active(snapshot, end), config.fit)
-            spared = builder.whole(snapshot, end, users)
+            spared = horizon.whole(spared_users(lists, horizon.active, config.fit))
             probabilities = fit_probabilities(ranker, spared, table, end - snapshot.cut)
         figures["ranker"]["lists"] = float(sum(map(len, lists)))
     lists.clear()

@@ -132,14 +132,15 @@ def _teach(
         teacher.others,
     )
     with timed(seconds, "lists"):
-        lists = list(builder.build(snapshot, end, config.refresh_lists))
+        horizon = builder.of(snapshot, end)
+        lists = list(horizon.build(config.refresh_lists))
     if not lists:
         return {}, None
     with timed(seconds, "ranker"):
         figures = fit_ranker(ranker, lists, table, config, run_dir, scaled=True)
     with timed(seconds, "probabilities"):
-        users = spared_users(lists, builder.active(snapshot, end), config)
-        probabilities = fit_probabilities(ranker, builder.whole(snapshot, end, users), table, end - snapshot.cut)
+        spared = horizon.whole(spared_users(lists, horizon.active, config))
+        probabilities = fit_probabilities(ranker, spared, table, end - snapshot.cut)
     return {**figures, "lists": float(sum(map(len, lists)))}, probabilities
 
 

@@ -18,7 +18,7 @@ from feature_repo.offline_store import times
 from feature_repo.offline_store.connection import ident, idents
 from feature_repo.offline_store.entities import TABLE, Entities
 from feature_repo.offline_store.errors import EntityFrameError
-from feature_repo.offline_store.sources import POSITION, Source
+from feature_repo.offline_store.sources import FILE_OF_POSITION, POSITION, Source
 
 LARGEST: Final = 2**63 - 1
 NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
@@ -53,12 +53,15 @@ def join(con: duckdb.DuckDBPyConnection, entities: Entities, view: View, into: s
     _check_keys(entities, view)
     unit = times.unit_of(entities.time_type, *(view.source.type_of(name) for name in _time_columns(view)))
     con.execute(f"CREATE OR REPLACE TEMP TABLE found AS {_found(entities, view, unit)}")
+    # Files without a row that was found are not opened: a frame of one moment needs one snapshot of many.
+    files = con.execute(f"SELECT DISTINCT {FILE_OF_POSITION} FROM found WHERE position IS NOT NULL").fetchall()
+    some = f"file_index IN ({', '.join(str(number) for (number,) in files)})" if files else "false"
     # The smaller side of the join is in memory, the source runs past it; rows that found nothing come with nulls.
     con.execute(
         f"""
         CREATE TEMP TABLE {into} AS
         SELECT {idents(list(view.features.values()), of="s")}
-        FROM (SELECT {view.source.select(view.features)}, {POSITION} AS position FROM {view.source.sql}) s
+        FROM (SELECT {view.source.select(view.features)}, {POSITION} AS position FROM {view.source.sql} WHERE {some}) s
         RIGHT JOIN found f ON s.position = f.position
         ORDER BY f.at_row
         """

@@ -18,6 +18,7 @@ from feature_repo.offline_store.errors import SourceError
 
 POSITION: Final = "((file_index::BIGINT << 40) | file_row_number)"
 """Where a row stands: the file, in the order of the names, then the row in it. Breaks ties that nothing else breaks."""
+FILE_OF_POSITION: Final = "(position >> 40)"
 
 
 def parquet_path(source: DataSource, repo_path: Path | str | None) -> str:
