@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.alarms import alarm
-from flows.decisions import Decision, latest_of, record
+from flows.decisions import Decision, decisions, latest_of, record
 from flows.errors import BentoError, ModelRefusedError
 from flows.gate import judge
 from flows.naming import run_name
@@ -57,6 +58,35 @@ def published_as(folder: Path) -> str | None:
         return None
     made = [model for model in models if model.info.metadata.get(BUNDLE) == folder.name]
     return str(max(made, key=lambda model: model.info.creation_time).tag) if made else None
+
+
+def was_decided(config: Settings, tag: str) -> bool:
+    """Whether a published model was refused, or has gone into service; else whoever published it did not end."""
+    found = [decision for decision in decisions(config) if decision.challenger == tag]
+    if not found:
+        return False
+    if not all(decision.accepted for decision in found):
+        return True
+    try:
+        held = registry.champion(config.champion)
+    except registry.NoChampionError:
+        return False
+    # Another one that has been in service for longer was never replaced by it; a later one has, or is a rollback.
+    return held.tag == tag or datetime.fromisoformat(held.since) > datetime.fromisoformat(found[-1].at)
+
+
+def is_champion(config: Settings, tag: str) -> bool:
+    """Whether a model is in service."""
+    try:
+        return registry.champion(config.champion).tag == tag
+    except registry.NoChampionError:
+        return False
+
+
+def is_packed(tag: str) -> bool:
+    """Whether there is a Bento of a model."""
+    ours = [bento for bento in bentoml.bentos.list() if bento.tag.name == registry.MODEL_NAME]
+    return any(tag == str(model.tag) for bento in ours for model in bento.info.all_models)
 
 
 def build_bento() -> str:
@@ -102,7 +132,7 @@ def publish_flow(folder: Path | None = None) -> str:
     """Publish a bundle, by default the newest; if the gate lets it, put it into service and build its Bento.
 
     Without a folder a bundle that was published before is left alone: whatever was decided of it, or a rollback after
-    it, stays.
+    it, stays. A run that was killed is brought to its end.
 
     Returns:
         The model's tag.
@@ -110,10 +140,14 @@ def publish_flow(folder: Path | None = None) -> str:
     Raises:
         ModelRefusedError: the gate did not; the champion stays.
     """
-    if folder is None and (known := published_as(newest_bundle(settings()))):
-        create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
+    known = None if folder else published_as(newest_bundle(settings()))
+    if known and was_decided(settings(), known):
+        if is_champion(settings(), known) and not is_packed(known):
+            _pack(known)
+        else:
+            create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
         return known
-    tag = _publish(folder or newest_bundle(settings()))
+    tag = known or _publish(folder or newest_bundle(settings()))
     for _ in range(TRIES):
         decision = _judge(tag)
         if not decision.accepted:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import bentoml
@@ -11,11 +13,11 @@ from typer.testing import CliRunner
 
 from benchmarks.ops.worse import WAYS, published
 from flows import cli
-from flows.decisions import Decision, decisions
+from flows.decisions import Decision, decisions, record
 from flows.errors import ModelRefusedError
 from flows.gate import judge
 from flows.pipeline import PipelineReport
-from flows.publish import approve_flow, publish_flow
+from flows.publish import approve_flow, is_packed, publish_flow, was_decided
 from infra.settings import Settings
 from models import registry
 
@@ -119,3 +121,60 @@ def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(
     assert refused(last) == {"as fresh", "reproducible"}  # its moment is another than its data's
     shown = CliRunner().invoke(cli.app, ["decisions"]).output
     assert "damaged" in shown  # its table is as wide as the terminal, so lines are broken anywhere
+
+
+@pytest.fixture
+def history(slice_home: Settings, tmp_path: Path) -> Iterator[None]:
+    """Pointer and decisions are afterwards what they were, and one Bento is left."""
+    shutil.copytree(slice_home.decisions, tmp_path / "decisions")
+    held = slice_home.champion.read_bytes()
+    yield
+    shutil.rmtree(slice_home.decisions)
+    shutil.copytree(tmp_path / "decisions", slice_home.decisions)
+    slice_home.champion.write_bytes(held)
+    for bento in bentoml.bentos.list()[1:]:
+        bentoml.bentos.delete(bento.tag)
+
+
+@pytest.mark.usefixtures("history")
+def test_a_run_that_was_killed_is_brought_to_its_end(pipeline: PipelineReport, slice_home: Settings) -> None:
+    [bento] = [each for each in bentoml.bentos.list() if pipeline.model in {str(m.tag) for m in each.info.all_models}]
+    ended = decisions(slice_home)
+    pointer = slice_home.champion
+    # After the model was put into service
+    bentoml.bentos.delete(bento.tag)
+    assert publish_flow() == pipeline.model
+    assert is_packed(pipeline.model)
+    assert decisions(slice_home) == ended
+    # After it was decided
+    pointer.unlink()
+    assert publish_flow() == pipeline.model
+    assert registry.champion(pointer).tag == pipeline.model
+    # After it was published
+    pointer.unlink()
+    for file in slice_home.decisions.glob("*.json"):
+        file.unlink()
+    assert publish_flow() == pipeline.model
+    assert registry.champion(pointer).tag == pipeline.model
+    [decision] = decisions(slice_home)
+    assert decision.accepted
+
+
+def test_what_was_decided_stays(pipeline: PipelineReport, slice_home: Settings, tmp_path: Path) -> None:
+    config = slice_home.model_copy(update={"home": tmp_path})
+    held, other = pipeline.model, "kairos:other"
+
+    def said(accepted: bool, at: str) -> None:
+        record(config, Decision(other, held, accepted, False, (), at=f"2024-05-0{at}T00:00:00+00:00"))
+
+    def crowned(day: int) -> None:
+        registry.crown(config.champion, held, now=datetime(2024, 5, day, tzinfo=UTC))
+
+    assert not was_decided(config, other)
+    crowned(1)
+    said(True, "2")
+    assert not was_decided(config, other)  # the one before it is still in service
+    crowned(3)
+    assert was_decided(config, other)  # back to the one before
+    said(False, "4")
+    assert was_decided(config, other)
