@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,20 +29,32 @@ def files(config: Settings) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in config.home.rglob("*") if path.is_file()}
 
 
-def on_trial() -> list[psutil.Process]:
-    """What runs in a trial's home."""
+def running_in(folder: Path) -> list[psutil.Process]:
+    """What runs in a home under a folder."""
     found = psutil.process_iter(["environ"])
-    return [each for each in found if "kairos-trial-" in (each.info["environ"] or {}).get("KAIROS_HOME", "")]
+    return [each for each in found if str(folder) in (each.info["environ"] or {}).get("KAIROS_HOME", "")]
 
 
-def test_it_answers_by_the_model_and_leaves_nothing(pipeline: PipelineReport, slice_home: Settings) -> None:
+def test_it_answers_by_the_model_and_leaves_nothing(
+    pipeline: PipelineReport, slice_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, at_work = trial._ask, set[psutil.Process]()
+
+    def watched(http: httpx.Client, user: str, k: int) -> str:
+        at_work.update(running_in(tmp_path))
+        return ask(http, user, k)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(trial, "_ask", watched)
     before = files(slice_home)
     finding = try_over_http(slice_home, pipeline.model, USERS, LIMITS)
     assert finding.passed, finding.said
     assert finding.figures["ranked"] == 1
     assert 0 < finding.figures["median_s"] <= finding.figures["p95_s"]
-    _, alive = psutil.wait_procs(on_trial(), timeout=5)
+    assert len(at_work) >= 3  # what holds its input, BentoML, and its worker
+    _, alive = psutil.wait_procs(at_work, timeout=5)
     assert not alive
+    assert not list(tmp_path.iterdir())
     changed = {path for path, at in files(slice_home).items() if before.get(path) != at}
     assert not [path for path in changed if path.suffix not in {".db-shm", ".db-wal"}]
 
