@@ -62,25 +62,22 @@ def published_as(folder: Path) -> str | None:
 
 def was_decided(config: Settings, tag: str) -> bool:
     """Whether a published model was refused, or has gone into service; else whoever published it did not end."""
+    held = _in_service(config)
+    if held and tag in (held.tag, *(reign.tag for reign in held.before)):
+        return True
     found = [decision for decision in decisions(config) if decision.challenger == tag]
-    if not found:
-        return False
     if not all(decision.accepted for decision in found):
         return True
-    try:
-        held = registry.champion(config.champion)
-    except registry.NoChampionError:
-        return False
-    # Another one that has been in service for longer was never replaced by it; a later one has, or is a rollback.
-    return held.tag == tag or datetime.fromisoformat(held.since) > datetime.fromisoformat(found[-1].at)
+    # One that has been in service for longer was never replaced by it; a later one has, or is a rollback.
+    return bool(found and held and datetime.fromisoformat(held.since) > datetime.fromisoformat(found[-1].at))
 
 
-def is_champion(config: Settings, tag: str) -> bool:
-    """Whether a model is in service."""
+def _in_service(config: Settings) -> registry.Champion | None:
+    """The champion; None: there is none, or its pointer is damaged."""
     try:
-        return registry.champion(config.champion).tag == tag
-    except registry.NoChampionError:
-        return False
+        return registry.champion(config.champion)
+    except (registry.NoChampionError, ValueError, TypeError):
+        return None
 
 
 def is_packed(tag: str) -> bool:
@@ -142,7 +139,8 @@ def publish_flow(folder: Path | None = None) -> str:
     """
     known = None if folder else published_as(newest_bundle(settings()))
     if known and was_decided(settings(), known):
-        if is_champion(settings(), known) and not is_packed(known):
+        held = _in_service(settings())
+        if held and held.tag == known and not is_packed(known):
             _pack(known)
         else:
             create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
