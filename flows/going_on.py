@@ -85,6 +85,8 @@ class Base:
     name: str
     folder: Path
     """Of the champion's bundle"""
+    about: dict[str, Any]
+    """Its manifest"""
     teacher: Path
     """Folder of the bundle that stood where the next lesson begins,"""
     taught_until: datetime
@@ -121,7 +123,7 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
         registry.check(base.folder)
     except BundleError as error:
         return str(error)
-    about, origin, cut = bundle.manifest(base.folder), base.origin, begun.cuts.cut.timestamp()
+    about, origin, cut = base.about, base.origin, begun.cuts.cut.timestamp()
     if about["ranker"] is None or not begun.cuts.training_cuts:
         return f"{base.name} has no ranker, or there are no cuts to learn from"
     if origin.choices != begun.choices:
@@ -150,10 +152,10 @@ def _champion(config: Settings) -> Base | str:
     try:
         tag = registry.champion(config.champion).tag
         folder = registry.bundle_path(tag)
-        said = bundle.manifest(folder).get("origin")
-        if not said:
+        about = bundle.manifest(folder)
+        if not about.get("origin"):
             return f"{tag} does not say how it was trained"
-        origin = Origin(**said)
+        origin = Origin(**about["origin"])
     except (registry.NoChampionError, BundleError, ValueError, TypeError) as error:
         return str(error)
     teacher = config.bundles / origin.teacher
@@ -161,7 +163,7 @@ def _champion(config: Settings) -> Base | str:
         taught_until = bundle.manifest(teacher)["items_at"]
     except BundleError as error:
         return f"the bundle that the next lesson begins with is gone: {error}"
-    return Base(tag, folder, teacher, datetime.fromtimestamp(taught_until, UTC), origin)
+    return Base(tag, folder, about, teacher, datetime.fromtimestamp(taught_until, UTC), origin)
 
 
 def _different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

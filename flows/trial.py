@@ -131,6 +131,6 @@ def _own_home(config: Settings, tag: str, home: Path) -> tuple[Settings, str]:
     trial.packed.symlink_to(config.packed.absolute(), target_is_directory=True)
     (trial.bentoml_home / "models").symlink_to(model_store(config).parent.absolute(), target_is_directory=True)
     registry.crown(trial.champion, tag)
-    keys, key = Keys(keys=()).add("gate", [Right.RECOMMEND], None, datetime.now(UTC))
+    keys, key = Keys().add("gate", [Right.RECOMMEND], None, datetime.now(UTC))
     keys.save(trial.keys_file)
     return trial, key
