@@ -274,11 +274,12 @@ def replay(request_id: Annotated[str, typer.Argument(help="From an answer of the
 
 @app.command()
 def serve() -> None:
-    """Start the service and print a curl line that works. Ctrl-C stops it."""
+    """Start the service and print a curl line that works. Ctrl-C, or SIGTERM to this process, stops it."""
     from feature_repo.lake import Lake
     from flows.present import console
     from flows.serving import clock_start, curl_lines, recommend, start_service
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the service would outlive us
     config = settings()
     lake = Lake(config.lake)
     user = lake.newest_user()

@@ -102,7 +102,7 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     url = f"http://{config.host}:{config.port}"
     try:
         wait_until_ready(process, url)
-    except ServeError:
+    except (ServeError, KeyboardInterrupt):
         process.terminate()
         raise
     return process, url
