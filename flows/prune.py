@@ -16,6 +16,7 @@ from bentoml import models as store
 from bentoml.exceptions import NotFound
 
 from feature_repo.request_log import RequestLog
+from flows.bentos import our_bentos
 from flows.lake_writer import lake_lock
 from flows.quarantine import list_batches, quarantine_file
 from infra.settings import Settings
@@ -116,12 +117,7 @@ def _drop_models(settings: Settings, kept: set[str], before: datetime) -> int:
 
 
 def _drop_bentos(kept: set[str], before: datetime) -> int:
-    ours = [bento for bento in bentos.list() if bento.tag.name == MODEL_NAME]
-    old = [
-        bento.tag
-        for bento in ours
-        if bento.info.creation_time < before and not kept & {str(model.tag) for model in bento.info.all_models}
-    ]
+    old = [bento.tag for bento, models in our_bentos() if not kept & models and bento.info.creation_time < before]
     for tag in old:
         bentos.delete(tag)
     return len(old)

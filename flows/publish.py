@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,12 +12,13 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.alarms import alarm
+from flows.bentos import build_bento, is_packed
 from flows.decisions import Decision, decisions, latest_of, record
-from flows.errors import BentoError, ModelRefusedError
+from flows.errors import ModelRefusedError
 from flows.gate import judge
 from flows.naming import run_name
 from flows.time_limits import TIME_LIMITS_S
-from infra.settings import PROJECT_ROOT, Settings, settings
+from infra.settings import Settings, settings
 from models import bundle, registry
 
 BUNDLE: Final = "bundle"
@@ -80,27 +78,6 @@ def _in_service(config: Settings) -> registry.Champion | None:
         return None
 
 
-def is_packed(tag: str) -> bool:
-    """Whether there is a Bento of a model."""
-    ours = [bento for bento in bentoml.bentos.list() if bento.tag.name == registry.MODEL_NAME]
-    return any(tag == str(model.tag) for bento in ours for model in bento.info.all_models)
-
-
-def build_bento() -> str:
-    """Build the Bento of the service with the champion in it, as `pyproject.toml` says; returns the Bento's tag.
-
-    Raises:
-        BentoError: the build failed; with its output.
-    """
-    # In a process of its own: the service's module looks for the champion once, when it is imported.
-    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
-    environment = dict(os.environ) | {"KAIROS_HOME": str(settings().home)}
-    built = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
-    if built.returncode:
-        raise BentoError(f"bentoml build failed: {built.stderr.strip()[-2000:]}")
-    return built.stdout.strip().rpartition("__tag__:")[2]
-
-
 @task(name="publish-bundle", retries=1, retry_delay_seconds=2)
 def _publish(folder: Path) -> str:
     return publish_bundle(folder)
@@ -113,7 +90,7 @@ def _crown(tag: str, instead_of: str | None) -> registry.Champion:
 
 @task(name="build-bento", retries=1, retry_delay_seconds=5)
 def _build() -> str:
-    return build_bento()
+    return build_bento(settings())
 
 
 @task(name="judge-challenger", retries=1, retry_delay_seconds=5)

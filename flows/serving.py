@@ -18,7 +18,7 @@ import httpx
 from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.errors import ServeError
-from infra.settings import PROJECT_ROOT, Settings
+from infra.settings import PROJECT_ROOT, Settings, environment
 from models import bundle, registry
 from models.chances import Chances, chances
 from models.recommender import Recommendation, Recommender
@@ -97,8 +97,8 @@ def start_service(config: Settings) -> tuple[subprocess.Popen[bytes], str]:
     """
     if not _is_free(config.host, config.port):
         raise ServeError(f"{config.host}:{config.port} is taken: stop what listens there, or set KAIROS_PORT")
-    environment = dict(os.environ) | {"KAIROS_HOME": str(config.home)} | service_clock(config)
-    process = subprocess.Popen([sys.executable, "-m", *serve_command(config)], cwd=PROJECT_ROOT, env=environment)
+    command = [sys.executable, "-m", *serve_command(config)]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment(config) | service_clock(config))
     url = f"http://{config.host}:{config.port}"
     try:
         wait_until_ready(process, url)

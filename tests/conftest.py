@@ -23,6 +23,7 @@ TOGETHER = {
     "tests/services/test_client.py": "running",
     "tests/services/test_items.py": "running",
     "tests/services/test_restored.py": "running",  # whose shop it shares
+    "tests/services/test_serve.py": "running",  # as well
     "tests/services/test_service.py": "running",
     "tests/services/test_swap.py": "running",
     "tests/flows/test_doctor.py": "pipeline",

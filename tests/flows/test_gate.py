@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from benchmarks.ops.worse import WAYS, published
 from flows import cli
+from flows.bentos import is_packed
 from flows.decisions import Decision, decisions, record
 from flows.errors import ModelRefusedError
 from flows.gate import judge
 from flows.pipeline import PipelineReport
-from flows.publish import approve_flow, is_packed, publish_flow, was_decided
+from flows.publish import approve_flow, publish_flow, was_decided
 from infra.settings import Settings
 from models import registry
 

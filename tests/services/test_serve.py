@@ -30,7 +30,8 @@ def test_a_termination_ends_the_service(shop: Shop, tmp_path: Path) -> None:
     said = next((line for line in serve.stdout if b"Ready" in line), b"")
     processes = psutil.Process(serve.pid).children(recursive=True)
     serve.terminate()
-    assert said and processes, (tmp_path / "log").read_text()
+    assert said, (tmp_path / "log").read_text()
+    assert processes
     assert serve.wait(60) == 0
     _, left = psutil.wait_procs(processes, 30)
     assert not left
