@@ -102,7 +102,15 @@ class ServeError(RuntimeError):
 
 
 class FeatureQualityError(FeatureError):
-    """Features that break their expectations stay out of the online store."""
+    """Features that break their expectations stay out of the online store.
+
+    Attributes:
+        drift_alone: nothing is wrong with them but that they are distributed otherwise than before.
+    """
+
+    def __init__(self, message: str, *, drift_alone: bool = False) -> None:
+        super().__init__(message)
+        self.drift_alone = drift_alone
 
 
 class BackupError(RuntimeError):

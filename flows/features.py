@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
+from feature_repo.errors import FeaturesBusyError
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, open_event_log
 from feature_repo.evolution import refuse_to_break
 from feature_repo.lake import Lake
@@ -20,6 +21,7 @@ from flows.naming import run_name, this_run
 from flows.quality.check import check_features_task
 from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, timeline
+from flows.training_turn import training_turn
 from infra.settings import Settings, settings
 
 
@@ -43,10 +45,14 @@ def data_timeline(config: Settings) -> Timeline:
 
 
 def compute_snapshots(config: Settings, cuts: Timeline, run: str = "") -> dict[str, int]:
-    """Write the snapshots that are missing and remove those that nothing asks for; returns new rows per feature."""
+    """Write the snapshots that are missing and remove those that nothing asks for; returns new rows per feature.
+
+    While a training is at it none is removed: it began at cuts that may have moved since, and reads them one by one.
+    """
     features = Features.open(config)
     rows = features.compute(cuts.moments, run=run)
-    features.prune([*cuts.moments, *next_lesson(config)])
+    with suppress(FeaturesBusyError), training_turn(config, wait_s=0):
+        features.prune([*cuts.moments, *next_lesson(config)])
     return rows
 
 

@@ -24,8 +24,9 @@ from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
-LOCK_WAIT_S = 60.0
-"""How long a scheduled ingest waits for another to end."""
+LOCK_WAIT_S = 1_800.0
+"""How long a scheduled writer of the lake waits for another: a compaction or a first import takes its time, and the
+events are in the log meanwhile. A run that gives up is a notice to somebody."""
 
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -9,8 +9,11 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file whole or not at all; makes its folder."""
+    """Write a file whole or not at all, whatever happens to the machine; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2))
+    with partial.open("w") as file:
+        json.dump(content, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)

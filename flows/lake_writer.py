@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +27,8 @@ from infra.settings import Settings
 
 LOCK_FILE = "lake.lock"
 _BATCH_FILE = "batch.json"
+
+log = logging.getLogger("kairos.lake")
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,27 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     path = settings.home / LOCK_FILE
-    deadline = time.monotonic() + wait_s
     with path.open("a+") as file:
-        while not try_lock(file.fileno()):
-            if time.monotonic() >= deadline:
-                file.seek(0)
-                raise LakeBusyError(
-                    f"process {file.read().strip() or '?'} is writing {settings.lake}, one writer at a time: "
-                    f"wait for it to end and run this again"
-                )
-            time.sleep(0.2)
+        _take(file, settings, wait_s)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _take(file: IO[str], settings: Settings, wait_s: float) -> None:
+    if try_lock(file.fileno()):
+        return
+    file.seek(0)
+    busy = f"process {file.read().strip() or '?'} is writing {settings.lake}, one writer at a time"
+    if wait_s:
+        log.warning("%s: this one waits for up to %.0f minutes", busy, wait_s / 60)
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if try_lock(file.fileno()):
+            return
+    raise LakeBusyError(f"{busy}: wait for it to end and run this again")
 
 
 def commit_batch(folder: Path, settings: Settings) -> Committed:

@@ -36,6 +36,8 @@ def training_turn(settings: Settings, wait_s: float = WAIT_S) -> Iterator[None]:
         try:
             take(0)
         except FeaturesBusyError:
+            if not wait_s:
+                raise
             holder = (settings.home / LOCK_FILE).read_text()
             log.warning("another training is at work, %s: this one waits for up to %.0f minutes", holder, wait_s / 60)
             take(wait_s)

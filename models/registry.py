@@ -182,7 +182,10 @@ def bundle_path(tag: str) -> Path:
 def _point(pointer: Path, tag: str, before: tuple[Reign, ...], now: datetime | None) -> Champion:
     named = Champion(tag, (now or datetime.now(UTC)).isoformat(), before[:KEPT])
     partial = pointer.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(named)))
+    with partial.open("w") as file:
+        json.dump(asdict(named), file)
+        file.flush()
+        os.fsync(file.fileno())  # or a machine that loses its power could leave an empty one, and no history
     os.replace(partial, pointer)
     return named
 

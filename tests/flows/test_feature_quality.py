@@ -123,8 +123,19 @@ def test_drift_is_measured_against_the_run_accepted_last(config: Settings) -> No
     assert look(config, feature, "run-2").compared == ["made_up"]
     write(config, visits=[v * 100 for v in range(2_000)])
     for run in ("run-3", "run-4"):  # the refused run is no measure for the next
-        with pytest.raises(FeatureQualityError, match=r"expected at most 0.5 since run run-2.*accept-drift"):
+        with pytest.raises(FeatureQualityError, match=r"expected at most 0.5 since run run-2.*accept-drift") as refused:
             look(config, feature, run)
+        assert refused.value.drift_alone
+
+
+def test_values_that_are_wrong_are_no_mere_drift(config: Settings) -> None:
+    feature = made_up(visits=Expect(drift=0.5, at_most=10_000))
+    write(config, visits=range(2_000))
+    look(config, feature, "run-1")
+    write(config, visits=[v * 100 for v in range(2_000)])
+    with pytest.raises(FeatureQualityError, match="drift") as refused:
+        look(config, feature, "run-2")
+    assert not refused.value.drift_alone
 
 
 def test_a_drift_that_is_meant_can_be_accepted(config: Settings) -> None:

@@ -11,9 +11,12 @@ from unittest.mock import Mock
 import pytest
 
 from feature_repo.errors import FeaturesBusyError
+from feature_repo.snapshots import snapshot
 from flows import train
+from flows.features import compute_snapshots, data_timeline
 from flows.training_turn import training_turn
 from infra.settings import Settings
+from tests.flows.shop_days import DAY, FIRST, bring, bring_items, day
 
 
 def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_ended(
@@ -52,6 +55,20 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
 def test_one_that_takes_too_long_is_not_waited_for(process_home: Settings) -> None:
     with training_turn(process_home), pytest.raises(FeaturesBusyError, match="the training is held by process"):
         train.train_bundle(process_home, wait_s=0.1)
+
+
+def test_no_snapshot_goes_while_a_training_may_read_it(process_home: Settings) -> None:
+    bring_items(process_home)
+    bring(process_home, day(0), FIRST + DAY)
+    before = data_timeline(process_home)
+    compute_snapshots(process_home, before)
+    bring(process_home, day(70), FIRST + 71 * DAY)
+    cuts, old = data_timeline(process_home), snapshot(process_home.features, "user_activity", before.newest)
+    with training_turn(process_home):
+        compute_snapshots(process_home, cuts)
+        assert old.exists()
+    compute_snapshots(process_home, cuts)
+    assert not old.exists()
 
 
 def test_a_run_that_hangs_ends_at_its_limit_and_the_next_has_its_turn(
