@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         default=None, description="TOML file whose values win over those of infra/thresholds.toml"
     )
 
+    operator: str | None = Field(
+        default=None, description="who approves models and rolls back, for the record; unset: the user's name"
+    )
+
     # Ingest
     source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")
     chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
@@ -284,6 +288,11 @@ class Settings(BaseSettings):
     def decisions(self) -> Path:
         """What the gate and operators decided of models, a file each."""
         return self.home / "decisions"
+
+    @property
+    def rollbacks(self) -> Path:
+        """Who went back to which champion, a file each."""
+        return self.home / "rollbacks"
 
     @property
     def runs(self) -> Path:
