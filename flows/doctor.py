@@ -183,7 +183,8 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("model", "error", str(error), "kairos train && kairos publish")
         return
     except (ValueError, TypeError) as error:
-        yield Diagnosis("model", "error", f"{config.champion} is damaged: {error}", "kairos publish, or kairos restore")
+        yield Diagnosis("model", "error", f"{config.champion} is damaged: {error}",
+                        f"kairos publish {config.bundles}/BUNDLE, or kairos restore")  # fmt: skip
         return
     try:
         registry.check(folder)
