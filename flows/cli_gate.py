@@ -62,10 +62,12 @@ def rollback(
 
 def decisions() -> None:
     """What was decided of models, and who went back to an earlier one; newest first."""
+    from flows.decisions import Decision
     from flows.decisions import decisions as decided
     from flows.present import show_rows
-    from flows.rollbacks import rollbacks
+    from flows.rollbacks import Rollback, rollbacks
 
     config = settings()
-    newest = sorted([*decided(config), *rollbacks(config)], key=lambda one: one.at, reverse=True)[:SHOWN]
+    known: list[Decision | Rollback] = [*decided(config), *rollbacks(config)]
+    newest = sorted(known, key=lambda one: one.at, reverse=True)[:SHOWN]
     show_rows("Decisions" if newest else "No decision yet", [one.summary() for one in newest])
