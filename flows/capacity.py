@@ -14,7 +14,7 @@ MANY_ITEMS: Final = 92_000
 DAY_S: Final = 86_400
 MONTH_S: Final = 30 * DAY_S
 FEATURES_EVERY_S: Final = 3_600
-"""The schedule's; a snapshot of all events must be done before the next."""
+"""The schedule's; the newest snapshot of all events must be done before the next."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Shop:
     Attributes:
         days: of events in the lake, which forgets none.
         log_days: of events in the log.
+        moments: that features are needed for. At midnight the training's move on by a day, and all are computed.
         redis_gb: of the one Redis server.
     """
 
@@ -33,6 +34,7 @@ class Shop:
     requests_per_s: float
     days: float
     log_days: float
+    moments: int
     redis_gb: float
 
     @property
@@ -78,6 +80,8 @@ def needs(shop: Shop, cost: UnitCosts) -> list[Need]:
     lake_gb = rate * MONTH_S * cost.lake_b / 1e9
     ingest = rate * cost.ingest_s / 1e6
     snapshot_s = shop.events * cost.features_s / 1e6
+    midnight_s = snapshot_s * shop.moments  # no more than that: the earlier moments have fewer events before them
+    features = max(snapshot_s / FEATURES_EVERY_S, midnight_s / TIME_LIMITS_S["features"])
     training_s = shop.events * cost.training_s / 1e6
     asked = f"{_short(shop.requests_per_s)}/s" + (f" × {growth:g}" if growth != 1 else "")
     return [
@@ -95,9 +99,11 @@ def needs(shop: Shop, cost: UnitCosts) -> list[Need]:
         Need("lake", f"{_short(rate)}/s × 30 days × {cost.lake_b:.0f} B", f"{_short(lake_gb)} GB a month"),
         Need("ingest", f"{_short(rate)}/s × {cost.ingest_s:g} s a million, one writer of {machine}",
              f"{_short(ingest)} machines", ingest),
-        Need("batch features", f"{_short(shop.events / 1e6)} M events × {cost.features_s:g} s on {machine}",
-             f"{_short(snapshot_s / 3600)} hours a snapshot; for one each hour "
-             f"{_short(snapshot_s / FEATURES_EVERY_S * cost.cores)} cores", snapshot_s / FEATURES_EVERY_S),
+        Need("batch features",
+             f"{_short(shop.events / 1e6)} M events × {cost.features_s:g} s on {machine}, "
+             f"at midnight × {shop.moments} moments",
+             f"{_short(snapshot_s / 3600)} hours a snapshot, {_short(midnight_s / 3600)} at midnight; "
+             f"for both in time {_short(features * cost.cores)} cores", features),
         Need("training", f"{_short(shop.events / 1e6)} M events × {cost.training_s:.0f} s on {machine}",
              f"{_short(training_s / 3600)} hours", training_s / TIME_LIMITS_S["train"]),
     ]  # fmt: skip

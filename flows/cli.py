@@ -155,18 +155,7 @@ app.command()(cli_platform.notify)
 app.command()(cli_gate.gate)
 app.command()(cli_gate.approve)
 app.command()(cli_gate.decisions)
-
-
-@app.command()
-def rollback(
-    to: Annotated[str | None, typer.Option(help="Tag of an earlier champion; unset: the one before")] = None,
-) -> None:
-    """Put the champion before back into service; again, and it is the one before that."""
-    from flows.present import console
-    from models.registry import rollback as go_back
-
-    champion = go_back(settings().champion, to=to)
-    console.print(f"In service: {champion.tag}; {len(champion.before)} before it to go back to", soft_wrap=True)
+app.command()(cli_gate.rollback)
 
 
 @app.command()

@@ -33,6 +33,7 @@ def capacity(
         requests_per_s=events_per_s / 10 if requests_per_s is None else requests_per_s,
         days=days,
         log_days=config.event_log_days if log_days is None else log_days,
+        moments=config.training_cuts + 2,  # the training cuts, the cut of the holdout, the newest event
         redis_gb=redis_gb,
     )
     found = needs(asked, UnitCosts.of(config.reports))

@@ -1,4 +1,4 @@
-"""`kairos gate`, `kairos approve`, `kairos decisions`: what may go into service, and who said so."""
+"""`kairos gate`, `approve`, `rollback` and `decisions`: what may go into service, and who said so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import typer
 from infra.settings import settings
 
 SHOWN = 20
+
+By = Annotated[
+    str | None, typer.Option(help="Who decides, for the record; unset: KAIROS_OPERATOR, and without it your user name")
+]
 
 
 def gate(
@@ -32,27 +36,38 @@ def gate(
 def approve(
     tag: Annotated[str, typer.Argument(help="A published model that the gate has judged")],
     because: Annotated[str, typer.Option(help="The reason, which is recorded with your name")],
+    by: By = None,
 ) -> None:
     """Put a model into service whatever the gate said of it."""
     from flows.present import console
     from flows.publish import approve_flow
 
-    console.print(f"In service: {approve_flow(tag, because)}")
+    console.print(f"In service: {approve_flow(tag, because, by)}")
+
+
+def rollback(
+    to: Annotated[str | None, typer.Option(help="Tag of an earlier champion; unset: the one before")] = None,
+    because: Annotated[str, typer.Option(help="The reason, which is recorded with your name")] = "",
+    by: By = None,
+) -> None:
+    """Put the champion before back into service; again, and it is the one before that."""
+    from flows.operator import operator
+    from flows.present import console
+    from flows.rollbacks import roll_back
+
+    config = settings()
+    champion = roll_back(config, to, by or operator(config), because.strip())
+    console.print(f"In service: {champion.tag}; {len(champion.before)} before it to go back to", soft_wrap=True)
 
 
 def decisions() -> None:
-    """What was decided of models, newest first."""
-    from flows.decisions import decisions as recorded
+    """What was decided of models, and who went back to an earlier one; newest first."""
+    from flows.decisions import Decision
+    from flows.decisions import decisions as decided
     from flows.present import show_rows
+    from flows.rollbacks import Rollback, rollbacks
 
-    rows = [
-        {
-            "when (UTC)": decision.at[:19],
-            "model": decision.challenger,
-            "champion then": decision.champion or "",
-            "decision": decision.verdict,
-            "because": "; ".join(decision.reasons),
-        }
-        for decision in reversed(recorded(settings())[-SHOWN:])
-    ]
-    show_rows("Decisions" if rows else "No decision yet", rows)
+    config = settings()
+    known: list[Decision | Rollback] = [*decided(config), *rollbacks(config)]
+    newest = sorted(known, key=lambda one: one.at, reverse=True)[:SHOWN]
+    show_rows("Decisions" if newest else "No decision yet", [one.summary() for one in newest])

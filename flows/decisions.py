@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -48,9 +47,9 @@ class Decision:
         now = datetime.now(UTC).isoformat()
         return cls(challenger, champion, accepted, improvement and accepted, tuple(findings), at=now)
 
-    def overridden(self, because: str) -> Decision:
+    def overridden(self, because: str, by: str) -> Decision:
         """An operator's: into service all the same."""
-        return replace(self, accepted=True, by=getpass.getuser(), because=because, at=datetime.now(UTC).isoformat())
+        return replace(self, accepted=True, by=by, because=because, at=datetime.now(UTC).isoformat())
 
     @property
     def reasons(self) -> list[str]:
@@ -71,6 +70,16 @@ class Decision:
     def rows(self) -> list[dict[str, str]]:
         """A row per check, for people."""
         return [{"check": f.check, "": "ok" if f.passed else "NO", "found": f.said} for f in self.findings]
+
+    def summary(self) -> dict[str, str]:
+        """Its row among all decisions, for people."""
+        return {
+            "when (UTC)": self.at[:19],
+            "model": self.challenger,
+            "champion then": self.champion or "",
+            "decision": self.verdict,
+            "because": "; ".join(self.reasons),
+        }
 
 
 def record(config: Settings, decision: Decision) -> None:

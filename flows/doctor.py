@@ -24,6 +24,7 @@ from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
 from flows.monitoring.freshness import training_behind
+from flows.prefect_api import has_own_platform, prefect_url
 from flows.serving import LIVE
 from infra.settings import PROJECT_ROOT, Settings
 from infra.thresholds import thresholds
@@ -182,7 +183,8 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("model", "error", str(error), "kairos train && kairos publish")
         return
     except (ValueError, TypeError) as error:
-        yield Diagnosis("model", "error", f"{config.champion} is damaged: {error}", "kairos publish, or kairos restore")
+        yield Diagnosis("model", "error", f"{config.champion} is damaged: {error}",
+                        f"kairos publish {config.bundles}/BUNDLE, or kairos restore")  # fmt: skip
         return
     try:
         registry.check(folder)
@@ -198,11 +200,12 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _service(config: Settings) -> Iterator[Diagnosis]:
-    url = f"http://{config.host}:{config.port}"
+    url = config.service_address
     try:
         ready = httpx.get(f"{url}/readyz", timeout=2).is_success
     except httpx.HTTPError:
-        yield Diagnosis("service", "warning", f"nothing answers at {url}", "kairos serve, or kairos up")
+        todo = "start it, or correct KAIROS_SERVICE_URL" if config.service_url else "kairos serve, or kairos up"
+        yield Diagnosis("service", "warning", f"nothing answers at {url}", todo)
         return
     if not ready:
         yield Diagnosis("service", "error", f"{url}/readyz says no", "its log says which part it waits for")
@@ -221,7 +224,7 @@ def _service(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _schedules(config: Settings) -> Iterator[Diagnosis]:
-    api = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{config.prefect_port}/api")
+    api = prefect_url(config)
     try:
         up = httpx.get(f"{api}/health", timeout=2).is_success
     except httpx.HTTPError:
@@ -229,5 +232,5 @@ def _schedules(config: Settings) -> Iterator[Diagnosis]:
     if up:
         yield Diagnosis("schedules", "ok", f"Prefect answers at {api}")
     else:
-        yield Diagnosis("schedules", "warning", f"no Prefect server answers at {api}",
-                        "kairos up, or set PREFECT_API_URL")  # fmt: skip
+        todo = "kairos up, or set" if has_own_platform(config) else "start it, or correct"
+        yield Diagnosis("schedules", "warning", f"no Prefect server answers at {api}", f"{todo} PREFECT_API_URL")

@@ -17,6 +17,7 @@ from flows.decisions import Decision, decisions, latest_of, record
 from flows.errors import ModelRefusedError
 from flows.gate import judge
 from flows.naming import run_name
+from flows.operator import operator
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings, settings
 from models import bundle, registry
@@ -138,15 +139,18 @@ def publish_flow(folder: Path | None = None) -> str:
 
 
 @flow(name="approve", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["approve"])
-def approve_flow(tag: str, because: str) -> str:
+def approve_flow(tag: str, because: str, by: str | None = None) -> str:
     """Put a model into service whatever the gate said of it; an operator's decision, which is recorded with its reason.
+
+    Args:
+        by: the operator; None: whoever runs this.
 
     Raises:
         ModelRefusedError: there is no reason, or the gate has not judged it yet.
     """
     if not because.strip():
         raise ModelRefusedError("an approval needs a reason: --because 'TEXT'")
-    decision = latest_of(settings(), tag).overridden(because.strip())
+    decision = latest_of(settings(), tag).overridden(because.strip(), by or operator(settings()))
     registry.bundle_path(tag)
     record(settings(), decision)
     create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")

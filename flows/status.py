@@ -15,6 +15,7 @@ from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, has_event
 from feature_repo.lake import Lake
 from flows.backup_manifest import backups_in
 from flows.platform import running
+from flows.prefect_api import has_own_platform
 from infra.settings import Settings
 from models import registry
 
@@ -23,13 +24,13 @@ SHOWN = 3
 
 
 def status(config: Settings) -> dict[str, dict[str, Any]]:
-    """Part -> what is known of it. Every part is there, with `state` saying what is missing."""
+    """Part -> what is known of it, with `state` saying what is missing; the platform only where there is one here."""
     return {
         "data": _data(config),
         "features": _features(config),
         "model": _model(config),
         "service": _service(config),
-        "platform": _platform(config),
+        **({"platform": _platform(config)} if has_own_platform(config) else {}),
         "event log": _events(config),
         "backup": _backup(config),
     }
@@ -71,12 +72,12 @@ def _model(config: Settings) -> dict[str, Any]:
 
 
 def _service(config: Settings) -> dict[str, Any]:
-    url = f"http://{config.host}:{config.port}"
+    url = config.service_address
     known: dict[str, Any] = {"url": url}
     try:
         known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
     except httpx.HTTPError:
-        known["state"] = "not running: run `kairos serve`"
+        known["state"] = "does not answer" if config.service_url else "not running: run `kairos serve`"
     return known
 
 

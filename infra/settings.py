@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         default=None, description="TOML file whose values win over those of infra/thresholds.toml"
     )
 
+    operator: str | None = Field(
+        default=None, description="who approves models and rolls back, for the record; unset: the user's name"
+    )
+
     # Ingest
     source_url: str | None = Field(default=None, description="PostgreSQL URL of the shop's database")
     chunk_rows: int = Field(default=250_000, ge=1_000, description="rows in memory at once while ingesting")
@@ -123,6 +127,9 @@ class Settings(BaseSettings):
     # Service
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    service_url: str | None = Field(
+        default=None, description="where commands ask the service that runs elsewhere; unset: at its host and port"
+    )
     workers: int = Field(default=1, ge=1, description="processes that answer requests; each has the model in memory")
     rank_within_s: float = Field(
         default=0.25, gt=0, description="the longest that a request waits for the model before a lower rung answers"
@@ -194,6 +201,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         profile = InitSettingsSource(settings_cls, init_kwargs=_profile_values())
         return init_settings, env_settings, profile
+
+    @property
+    def service_address(self) -> str:
+        """Where commands ask the service."""
+        return (self.service_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def registry_url(self) -> str | None:
@@ -284,6 +296,11 @@ class Settings(BaseSettings):
     def decisions(self) -> Path:
         """What the gate and operators decided of models, a file each."""
         return self.home / "decisions"
+
+    @property
+    def rollbacks(self) -> Path:
+        """Who went back to which champion, a file each."""
+        return self.home / "rollbacks"
 
     @property
     def runs(self) -> Path:

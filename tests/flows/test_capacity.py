@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ COSTS = UnitCosts(
     training_s=100,
 )
 SHOP = Shop(
-    users=1e6, items=1e6, events_per_s=10_000, requests_per_s=1_000, days=10, log_days=1, redis_gb=100
+    users=1e6, items=1e6, events_per_s=10_000, requests_per_s=1_000, days=10, log_days=1, moments=8, redis_gb=100
 )  # 8.64 G events in the lake, so each user's newest 5,000 count
 
 
@@ -91,7 +92,8 @@ def test_the_costs_come_out_of_the_reports_the_largest_size_counts(reports: Path
         ("Redis, event log", "432 GB of 100", 4.32),  # 864 M × 500 B
         ("lake", "1,300 GB a month", None),  # 25.92 G × 50 B = 1,296 GB
         ("ingest", "0.1 machines", 0.1),  # 10,000 × 10 / 1 M
-        ("batch features", "19.2 hours a snapshot; for one each hour 38.4 cores", 19.2),  # 8,640 M × 8 s
+        # 8,640 M × 8 s; eight times that within 6 hours
+        ("batch features", "19.2 hours a snapshot, 154 at midnight; for both in time 51.2 cores", 25.6),
         ("training", "240 hours", 20.0),  # 8,640 M × 100 s, of 12 hours
     ],
 )
@@ -101,12 +103,17 @@ def test_what_each_part_needs(part: str, need: str, times: float | None) -> None
 
 
 def test_the_part_that_is_asked_for_most_saturates_first() -> None:
-    assert first_saturated(needs(SHOP, COSTS)).part == "training"
+    assert first_saturated(needs(SHOP, COSTS)).part == "batch features"
+
+
+def test_with_few_moments_the_snapshot_of_each_hour_is_what_counts() -> None:
+    [found] = [each for each in needs(replace(SHOP, moments=2), COSTS) if each.part == "batch features"]
+    assert found.times == pytest.approx(19.2)  # of one hour, and 2 × 19.2 of 6 hours
 
 
 def test_few_items_and_few_events_cost_what_they_are() -> None:
     small = Shop(
-        users=1_000, items=5_000, events_per_s=1, requests_per_s=100, days=1, log_days=1, redis_gb=100
+        users=1_000, items=5_000, events_per_s=1, requests_per_s=100, days=1, log_days=1, moments=8, redis_gb=100
     )  # 86.4 events a user
     found = {each.part: each for each in needs(small, COSTS)}
     assert found["service, answers"].need == "1 cores"
@@ -147,4 +154,4 @@ def test_the_command_shows_the_arithmetic_and_what_saturates_first(
     result = CliRunner().invoke(cli.app, ["capacity", *asked])
     assert result.exit_code == 0, result.output
     assert "50,000/s ÷ 2,500/s of one process" in result.output
-    assert "Saturated first: training" in result.output
+    assert "Saturated first: batch features" in result.output

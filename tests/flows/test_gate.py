@@ -114,11 +114,10 @@ def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(
         approve_flow(challenger, " ")
     with pytest.raises(ModelRefusedError, match="has not judged it"):
         approve_flow("kairos:unheardof", "why not")
-    assert approve_flow(challenger, "last month's data are damaged") == challenger
+    assert approve_flow(challenger, "last month's data are damaged", "ada") == challenger
     assert registry.champion(slice_home.champion).tag == challenger
     last = decisions(slice_home)[-1]
-    assert (last.accepted, last.because) == (True, "last month's data are damaged")
-    assert last.by != "gate"
+    assert (last.accepted, last.by, last.because) == (True, "ada", "last month's data are damaged")
     assert refused(last) == {"as fresh", "reproducible"}  # its moment is another than its data's
     shown = CliRunner().invoke(cli.app, ["decisions"]).output
     assert "damaged" in shown  # its table is as wide as the terminal, so lines are broken anywhere
