@@ -17,9 +17,11 @@ from models.list_builder import Snapshot
 from models.state import UserState
 
 
-def states_at(features: Features, events: pa.Table, cut: datetime) -> list[UserState]:
-    """What was known at a cut of every user who had done something before it, through a point-in-time join."""
-    users = _seen(events, s.USER_ID, cut)
+def states_at(
+    features: Features, events: pa.Table, cut: datetime, users: Sequence[str] | None = None
+) -> list[UserState]:
+    """What was known of users at a cut, through a point-in-time join; None: of all who had done something before it."""
+    users = _seen(events, s.USER_ID, cut) if users is None else users
     at = cut.timestamp()
     frame = features.users_at(users, just_before(cut))
     rows = zip(*(frame[column] for column in frame), strict=True)
@@ -49,6 +51,6 @@ def catch_up(features: Features, moments: Sequence[datetime]) -> None:
     features.apply(live_features(features.settings))
 
 
-def snapshot_at(features: Features, events: pa.Table, cut: datetime) -> Snapshot:
-    """What was known at a cut of every user and item seen before it."""
-    return Snapshot(cut.timestamp(), states_at(features, events, cut), items_at(features, events, cut))
+def snapshot_at(features: Features, events: pa.Table, cut: datetime, users: Sequence[str] | None = None) -> Snapshot:
+    """What was known at a cut of every item seen before it, and of users as in `states_at`."""
+    return Snapshot(cut.timestamp(), states_at(features, events, cut, users), items_at(features, events, cut))

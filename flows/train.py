@@ -7,6 +7,7 @@ import logging
 import subprocess
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def _gone_on(begun: Begun, base: Base) -> tuple[Recommender, Origin]:
     model, teacher = base.load(taught=lesson_at is not None)
     if lesson_at and teacher:
         catch_up(features, [just_before(lesson_at)])
-        lesson = Lesson(teacher, snapshot_at(features, events, lesson_at), (lesson_at + cuts.step).timestamp())
+        end, read = (lesson_at + cuts.step).timestamp(), partial(snapshot_at, features, events, lesson_at)
+        lesson = Lesson(teacher, lesson_at.timestamp(), end, read)
     recommender = update(
         model,
         events,

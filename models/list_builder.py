@@ -59,6 +59,10 @@ class ListBuilder:
         self.users = IdMap(events.users)
         self.space = FeatureSpace(tuple(sources), others)
 
+    def numbers(self, users: Sequence[str]) -> Ints:
+        """[U] numbers of users; -1 where there are no events of one."""
+        return self.users.encode(users) - 1
+
     def of(self, snapshot: Snapshot, end: float) -> Horizon:
         """The lists of a snapshot, labelled by what happened from its cut to `end` (epoch s)."""
         return Horizon(self, snapshot, end)
@@ -70,7 +74,7 @@ class Horizon:
     def __init__(self, builder: ListBuilder, snapshot: Snapshot, end: float) -> None:
         self._with, self._snapshot = builder, snapshot
         self._future = builder.events.between(snapshot.cut, end)
-        self._number = builder.users.encode([state.user_id for state in snapshot.states]) - 1
+        self._number = builder.numbers([state.user_id for state in snapshot.states])
         """[S] number of the user of each of the snapshot's rows"""
         self._rows = np.flatnonzero(np.isin(self._number, np.unique(self._future.user))).astype(np.int32)
         """Those of the users who did anything in it"""
@@ -79,17 +83,13 @@ class Horizon:
         self._happened = [_keys(self._future.of_kinds(kinds)) for kinds in builder.kinds]
         """For each head"""
 
-    def build(self, most: int | None = None) -> Iterator[Lists]:
+    def build(self, users: Ints | None = None) -> Iterator[Lists]:
         """Thinned out lists in chunks; users without a positive among their candidates are left out.
 
         Args:
-            most: of so many users at most, drawn by lot among those with a positive; None: of all.
+            users: [U] numbers; None: of all.
         """
-        rows, fit, cut = self._rows, self._with.fit, int(self._snapshot.cut)
-        if most is not None:
-            positive = np.unique(self._future.of_kinds(self._with.kinds[self._with.target]).user)
-            rows = rows[np.isin(self._number[rows], positive)]
-            rows = np.sort(np.random.default_rng(fit.seed).permutation(rows)[:most])
+        rows, fit, cut = self._rows_of(users), self._with.fit, int(self._snapshot.cut)
 
         def thinned(start: int) -> Lists:
             rng = np.random.default_rng((fit.seed, cut, start))
@@ -104,8 +104,11 @@ class Horizon:
 
     def whole(self, users: Ints) -> Iterator[Lists]:
         """The complete lists of some users, with positives or without, in chunks."""
-        rows = self._rows[np.isin(self.active, users)]
+        rows = self._rows_of(users)
         return _in_threads(lambda start: self._chunk(rows[start : start + _CHUNK]), len(rows))
+
+    def _rows_of(self, users: Ints | None) -> Ints:
+        return self._rows if users is None else self._rows[np.isin(self.active, users)]
 
     def _chunk(self, rows: Ints) -> Lists:
         """Complete lists of some rows of the snapshot."""

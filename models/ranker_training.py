@@ -62,8 +62,8 @@ class RankerTrainingConfig:
     """Weight of each head's binary cross-entropy."""
     refresh_epochs: int = 1
     """At most, in a later fit, see `again`."""
-    refresh_lists: int = 600
-    """Of so many users, drawn by lot among those with a positive, in a later fit: more say the same again."""
+    refresh_users: int = 600
+    """A later fit learns from so many at most, by lot: more say the same again. As many, at most, are spared."""
     refresh_rate: float = 0.3
     """Learning rate of a later fit, relative to the first's."""
     validation_share: float = 0.1

@@ -9,7 +9,7 @@ predict, and nothing is fitted for it again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from models.interactions import frame_of, interactions_of, target_of
 from models.items import ItemTable, field_values
 from models.list_builder import ListBuilder, Snapshot
 from models.probabilities import Probabilities
+from models.pupils import Pupils
 from models.ranker import Ranker, heads_of
 from models.ranker_probabilities import fit_probabilities
-from models.ranker_training import RankerTrainingConfig, fit_ranker, spared_users
+from models.ranker_training import RankerTrainingConfig, fit_ranker
 from models.recommender import Recommender
 from models.sources.sequence import Sequence as SequenceSource
 from models.state import UserState, other_numbers
@@ -44,10 +45,13 @@ class Lesson:
     """What the ranker learns from."""
 
     teacher: Recommender
-    """A model that was trained until the snapshot's cut; its vocabulary is where the updated model's began."""
-    snapshot: Snapshot
+    """A model that was trained until the cut; its vocabulary is where the updated model's began."""
+    cut: float
+    """Epoch seconds: what is learned is what happened from then"""
     end: float
-    """Epoch seconds: labels are what happened from the cut until then."""
+    """until then."""
+    read: Callable[[Sequence[str]], Snapshot]
+    """What was known of some users at the cut"""
 
 
 def update(
@@ -80,16 +84,19 @@ def update(
     """
     seconds: dict[str, float] = {}
     run_dir.mkdir(parents=True, exist_ok=True)
-    states = [] if lesson is None else lesson.snapshot.states
     with timed(seconds, "prepare"):
         frame = frame_of(events, final_cut)
+        pupils = Pupils.drawn(frame, lesson.cut, lesson.end, model.target, config.fit) if lesson else None
+        snapshot = lesson.read(pupils.names) if lesson and pupils and pupils.learning else None
+        states = snapshot.states if snapshot else []
         vocabulary = _grown(model.vocabulary, frame[ITEM_ID].unique(), items, states)
         ranker = _going_on(model, vocabulary, frame, states)
         table = ItemTable.pack(items, vocabulary)
     figures: dict[str, Any] = {}
     probabilities = model.probabilities
-    if lesson is not None:
-        figures["ranker"], taught = _teach(ranker, lesson, frame, table, config.fit.again(), run_dir, seconds)
+    if lesson and pupils and snapshot:
+        given = (lesson, pupils, snapshot)
+        figures["ranker"], taught = _teach(ranker, *given, frame, table, config.fit.again(), run_dir, seconds)
         if taught is not None:  # of a head that had too little to learn from, what was known stays
             known = probabilities.heads if probabilities else {}
             probabilities = replace(taught, heads={**known, **taught.heads})
@@ -111,6 +118,8 @@ def update(
 def _teach(
     ranker: Ranker,
     lesson: Lesson,
+    pupils: Pupils,
+    snapshot: Snapshot,
     frame: pd.DataFrame,
     table: ItemTable,
     config: RankerTrainingConfig,
@@ -118,7 +127,7 @@ def _teach(
     seconds: dict[str, float],
 ) -> tuple[dict[str, float], Probabilities | None]:
     """Fits the ranker in place, and its probabilities, to what happened after the lesson's cut."""
-    teacher, snapshot, end = lesson.teacher, lesson.snapshot, lesson.end
+    teacher, end = lesson.teacher, lesson.end
     # What came since has no number there yet and is item 0, which no list proposes.
     known = interactions_of(frame[frame[TIMESTAMP] < end], teacher.vocabulary)
     builder = ListBuilder(
@@ -133,13 +142,13 @@ def _teach(
     )
     with timed(seconds, "lists"):
         horizon = builder.of(snapshot, end)
-        lists = list(horizon.build(config.refresh_lists))
+        lists = list(horizon.build(builder.numbers(pupils.learning)))
     if not lists:
         return {}, None
     with timed(seconds, "ranker"):
         figures = fit_ranker(ranker, lists, table, config, run_dir, scaled=True)
     with timed(seconds, "probabilities"):
-        spared = horizon.whole(spared_users(lists, horizon.active, config))
+        spared = horizon.whole(builder.numbers(pupils.spared))
         probabilities = fit_probabilities(ranker, spared, table, end - snapshot.cut)
     return {**figures, "lists": float(sum(map(len, lists)))}, probabilities
 
@@ -155,8 +164,8 @@ def _going_on(model: Recommender, vocabulary: Vocabulary, frame: pd.DataFrame, s
         )
     if tuple(heads := heads_of(frame[EVENT_TYPE].unique())) != old.heads:
         raise NotUpdatableError(f"the model has heads for {list(old.heads)}, the events for {heads}; train anew")
-    if states and (others := other_numbers(states)) != model.others:
-        raise NotUpdatableError(f"the model reads the numbers {model.others}, the features have {others}; train anew")
+    if more := set(other_numbers(states)) - set(model.others):
+        raise NotUpdatableError(f"the features have numbers that the model does not read, {sorted(more)}; train anew")
     ranker = Ranker.of(old.config, model.space, vocabulary, old.heads, old.target)
     inherit(ranker, old.state_dict())
     ranker.graph = old.served.file if old.served else old.graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,12 @@ def earlier(growing, small_config: TrainingConfig, tmp_path_factory: pytest.Temp
 
 def updated(earlier: Path, growing, config: TrainingConfig, run: Path, *, taught: bool = True) -> Recommender:
     cut = growing.end - STEP_S
-    lesson = Lesson(bundle.load(earlier), growing.snapshots([cut])[0], growing.end) if taught else None
+    whole = growing.snapshots([cut])[0]
+
+    def read(users: Sequence[str]) -> Snapshot:
+        return replace(whole, states=[state for state in whole.states if state.user_id in users])
+
+    lesson = Lesson(bundle.load(earlier), cut, growing.end, read) if taught else None
     return update(
         bundle.load(earlier),
         growing.events,
