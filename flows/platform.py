@@ -33,6 +33,12 @@ START_S: Final = 180.0
 """The longest that a part may take until it answers."""
 STOP_S: Final = 30.0
 """The longest that a part may take to end what it has begun; then it is killed."""
+SERVER: Final = {
+    # A run holds its deployment's turn by a lease. Leases in the server's memory end with it, and nobody gives back
+    # the turns that the database says are taken: no run of their deployments ever begins again.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+"""What every Prefect server of ours is told, here as in the containers; the leases are in its `PREFECT_HOME`."""
 MARK: Final = "KAIROS_PART"
 """Variable that names part and home in the environment of a part's processes"""
 
@@ -227,7 +233,7 @@ def _environment(config: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(config.platform / "prefect"),
         "KAIROS_ROOT": str(PROJECT_ROOT),
     }
-    return environment(config) | ours
+    return environment(config) | SERVER | ours
 
 
 def api_url(config: Settings) -> str:

@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.platform import SERVER
 from infra.settings import PROJECT_ROOT, Settings
 
 INFRA = PROJECT_ROOT / "infra"
@@ -135,6 +136,18 @@ def test_every_setting_that_is_told_exists(composed: dict[str, Any]) -> None:
     # KAIROS_ROOT is read by prefect.yaml.
     assert ours <= {f"KAIROS_{name.upper()}" for name in Settings.model_fields} | {"KAIROS_ROOT"}
     assert {"KAIROS_PROFILE", "KAIROS_HOME", "KAIROS_EVENT_SPOOL"} <= ours
+
+
+def test_prefects_server_is_told_the_same_everywhere_and_keeps_its_leases(composed: dict[str, Any]) -> None:
+    [pod] = PODS["prefect"]["containers"]
+    service = composed["services"]["prefect"]
+    in_pod = {entry["name"]: entry.get("value") for entry in pod["env"]}
+    for told, mounted in (
+        (service["environment"], {volume["target"] for volume in service["volumes"]}),
+        (in_pod, {volume["mountPath"] for volume in pod["volumeMounts"] if volume["name"] != "tmp"}),
+    ):
+        assert told.items() >= SERVER.items()
+        assert told["PREFECT_HOME"] in mounted
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: f"{m['kind']}-{m['metadata']['name']}")
