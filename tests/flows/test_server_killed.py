@@ -1,4 +1,4 @@
-"""A Prefect server that is killed with a run in progress: the turn of its deployment comes back with the lease's end."""
+"""A Prefect server that is killed with a run in progress: the turn of its deployment comes back after the lease."""
 
 from __future__ import annotations
 
