@@ -33,6 +33,9 @@ START_S: Final = 180.0
 """The longest that a part may take until it answers."""
 STOP_S: Final = 30.0
 """The longest that a part may take to end what it has begun; then it is killed."""
+JOBS: Final = 4
+"""Runs that a worker has at once, here as in the containers; others wait. Each is a process with all libraries, and
+what was missed while no worker ran would begin all at one moment."""
 SERVER: Final = {
     # A run holds its deployment's turn by a lease. Leases in the server's memory end with it, and nobody gives back
     # the turns that the database says are taken: no run of their deployments ever begins again.
@@ -64,7 +67,7 @@ def parts(config: Settings) -> tuple[Part, ...]:
     api = api_url(config)
     return (
         Part("server", (_tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
-        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos")),
+        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos", "--limit", str(JOBS))),
         Part(
             "service",
             (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)),

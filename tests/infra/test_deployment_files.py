@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from flows.platform import SERVER
+from flows.platform import JOBS, SERVER
 from infra.settings import PROJECT_ROOT, Settings
 
 INFRA = PROJECT_ROOT / "infra"
@@ -148,6 +148,12 @@ def test_prefects_server_is_told_the_same_everywhere_and_keeps_its_leases(compos
     ):
         assert told.items() >= SERVER.items()
         assert told["PREFECT_HOME"] in mounted
+
+
+def test_the_workers_run_as_many_jobs_at_once_everywhere(composed: dict[str, Any]) -> None:
+    in_pod = PODS["worker"]["containers"][0]["command"]
+    for command in (composed["services"]["worker"]["command"], in_pod):
+        assert command[command.index("--limit") + 1] == str(JOBS)
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: f"{m['kind']}-{m['metadata']['name']}")
