@@ -40,6 +40,9 @@ SERVER: Final = {
     # A run holds its deployment's turn by a lease. Leases in the server's memory end with it, and nobody gives back
     # the turns that the database says are taken: no run of their deployments ever begins again.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Two thousand runs a day, with their logs and artifacts. They go when they are older than 30 days, in seconds.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
 }
 """What every Prefect server of ours is told, here as in the containers; the leases are in its `PREFECT_HOME`."""
 MARK: Final = "KAIROS_PART"
