@@ -19,7 +19,7 @@ from infra.settings import PROJECT_ROOT, Settings
 
 INFRA = PROJECT_ROOT / "infra"
 KUBERNETES = INFRA / "kubernetes"
-PASSWORDS = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p", "GRAFANA_PASSWORD": "g"}
+PASSWORDS = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p", "PREFECT_PASSWORD": "f", "GRAFANA_PASSWORD": "g"}
 UID = 10001
 """Of the user in our image."""
 
@@ -148,6 +148,18 @@ def test_prefects_server_is_told_the_same_everywhere_and_keeps_its_leases(compos
     ):
         assert told.items() >= SERVER.items()
         assert told["PREFECT_HOME"] in mounted
+
+
+def test_prefect_answers_those_alone_who_know_its_password(composed: dict[str, Any]) -> None:
+    told = {name: service.get("environment") or {} for name, service in composed["services"].items()}
+    asked = told["prefect"]["PREFECT_SERVER_API_AUTH_STRING"]
+    clients = {name for name, values in told.items() if "PREFECT_API_URL" in values}
+    assert clients == {"worker", "deployments"}
+    assert {told[name]["PREFECT_API_AUTH_STRING"] for name in clients} == {asked} == {"kairos:f"}
+    for container in (PODS["worker"]["initContainers"][0], PODS["worker"]["containers"][0]):
+        [password] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "PREFECT_API_AUTH_STRING"]
+        # The server gets the whole secret.
+        assert password == {"secretKeyRef": {"name": "prefect", "key": "PREFECT_SERVER_API_AUTH_STRING"}}
 
 
 def test_the_workers_run_as_many_jobs_at_once_everywhere(composed: dict[str, Any]) -> None:
