@@ -10,14 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.backup import Backup, back_up
-from flows.ingest_flow import may_pass
 from flows.naming import run_name
+from flows.retries import again, may_pass
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
 
-@task(name="back-up-home", retries=2, retry_delay_seconds=60, retry_condition_fn=may_pass, cache_policy=NO_CACHE)
+@task(name="back-up-home", **again(2, after_s=60), retry_condition_fn=may_pass, cache_policy=NO_CACHE)
 def _back_up(settings: Settings, into: Path, keep: int) -> Backup:
     return back_up(settings, into, keep=keep, now=datetime.now(UTC))
 

@@ -10,14 +10,15 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.compaction import Compacted, compact
-from flows.ingest_flow import LOCK_WAIT_S, may_pass
+from flows.ingest_flow import LOCK_WAIT_S
 from flows.naming import run_name
+from flows.retries import again, may_pass
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from infra.settings import settings as process_settings
 
 
-@task(name="compact-lake", retries=2, retry_delay_seconds=5, retry_condition_fn=may_pass, cache_policy=NO_CACHE)
+@task(name="compact-lake", **again(2), retry_condition_fn=may_pass, cache_policy=NO_CACHE)
 def _compact(settings: Settings) -> Compacted:
     return compact(settings, now=datetime.now(UTC), wait_s=LOCK_WAIT_S)
 

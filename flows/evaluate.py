@@ -15,6 +15,7 @@ from flows.frames import catch_up, states_at
 from flows.json_file import write_json
 from flows.leaderboard import Leaderboard, leaderboard_rows
 from flows.naming import run_name
+from flows.retries import again
 from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, just_before
 from infra.settings import Settings, settings
@@ -96,7 +97,7 @@ def judged_users(held: HeldOut, target: str, catalogue: Collection[str]) -> tupl
     return [state for state in held.states if state.user_id in truth], truth, bought
 
 
-@task(name="evaluate-bundle", retries=1, retry_delay_seconds=5)
+@task(name="evaluate-bundle", **again(1))
 def _evaluate(tag: str) -> Evaluation:
     return evaluate_bundle(settings(), tag)
 

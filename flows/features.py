@@ -19,6 +19,7 @@ from flows.feature_readers import live_features
 from flows.going_on import next_lesson
 from flows.naming import run_name, this_run
 from flows.quality.check import check_features_task
+from flows.retries import again
 from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, timeline
 from flows.training_turn import training_turn
@@ -87,17 +88,17 @@ def materialize_online(config: Settings, cuts: Timeline, log_position: int) -> N
         log.rewind(FEATURES_CONSUMER, log_position)
 
 
-@task(name="compute-snapshots", retries=1, retry_delay_seconds=5)
+@task(name="compute-snapshots", **again(1))
 def _compute(cuts: Timeline) -> dict[str, int]:
     return compute_snapshots(settings(), cuts, this_run())
 
 
-@task(name="feast-apply", retries=2, retry_delay_seconds=2)
+@task(name="feast-apply", **again(2))
 def _apply() -> list[str]:
     return apply_definitions(settings())
 
 
-@task(name="materialize-online", retries=2, retry_delay_seconds=5)
+@task(name="materialize-online", **again(2))
 def _materialize(cuts: Timeline, log_position: int) -> None:
     materialize_online(settings(), cuts, log_position)
 

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow, task
+from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 
 from flows.alarms import alarm
 from flows.connectors import Connector
@@ -19,6 +18,7 @@ from flows.errors import BatchRefusedError
 from flows.ingest import IngestReport, new_batch_id, report_of
 from flows.lake_writer import Committed, commit_batch, lake_lock
 from flows.naming import run_name, this_run
+from flows.retries import again, may_pass
 from flows.staging import Staged, drop_leftovers, stage_batch
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
@@ -29,18 +29,13 @@ LOCK_WAIT_S = 1_800.0
 events are in the log meanwhile. A run that gives up is a notice to somebody."""
 
 
-def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again can help: a disk or network that failed, never data that breaks a rule."""
-    return isinstance(state.result(raise_on_failure=False), OSError)
-
-
-@task(name="read-and-validate", retries=2, retry_delay_seconds=5, retry_condition_fn=may_pass, cache_policy=NO_CACHE)
+@task(name="read-and-validate", **again(2), retry_condition_fn=may_pass, cache_policy=NO_CACHE)
 def stage_task(connector: Connector, settings: Settings, batch_id: str, now: datetime, progress: bool) -> Path:
     """Stage one batch; the folder's path goes on, not its rows."""
     return stage_batch(connector, settings, batch_id=batch_id, now=now, run=this_run(), progress=progress)
 
 
-@task(name="commit-to-lake", retries=2, retry_delay_seconds=5, retry_condition_fn=may_pass, cache_policy=NO_CACHE)
+@task(name="commit-to-lake", **again(2), retry_condition_fn=may_pass, cache_policy=NO_CACHE)
 def commit_task(folder: Path, settings: Settings) -> Committed:
     """Take the staged batch into the lake."""
     return commit_batch(folder, settings)

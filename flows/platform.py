@@ -33,6 +33,18 @@ START_S: Final = 180.0
 """The longest that a part may take until it answers."""
 STOP_S: Final = 30.0
 """The longest that a part may take to end what it has begun; then it is killed."""
+JOBS: Final = 4
+"""Runs that a worker has at once, here as in the containers; others wait. Each is a process with all libraries, and
+what was missed while no worker ran would begin all at one moment."""
+SERVER: Final = {
+    # A run holds its deployment's turn by a lease. Leases in the server's memory end with it, and nobody gives back
+    # the turns that the database says are taken: no run of their deployments ever begins again.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Two thousand runs a day, with their logs and artifacts. They go when they are older than 30 days, in seconds.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
+}
+"""What every Prefect server of ours is told, here as in the containers; the leases are in its `PREFECT_HOME`."""
 MARK: Final = "KAIROS_PART"
 """Variable that names part and home in the environment of a part's processes"""
 
@@ -58,7 +70,7 @@ def parts(config: Settings) -> tuple[Part, ...]:
     api = api_url(config)
     return (
         Part("server", (_tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
-        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos")),
+        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos", "--limit", str(JOBS))),
         Part(
             "service",
             (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)),
@@ -227,7 +239,7 @@ def _environment(config: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(config.platform / "prefect"),
         "KAIROS_ROOT": str(PROJECT_ROOT),
     }
-    return environment(config) | ours
+    return environment(config) | SERVER | ours
 
 
 def api_url(config: Settings) -> str:

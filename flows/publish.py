@@ -18,6 +18,7 @@ from flows.errors import ModelRefusedError
 from flows.gate import judge
 from flows.naming import run_name
 from flows.operator import operator
+from flows.retries import again
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings, settings
 from models import bundle, registry
@@ -79,7 +80,7 @@ def _in_service(config: Settings) -> registry.Champion | None:
         return None
 
 
-@task(name="publish-bundle", retries=1, retry_delay_seconds=2)
+@task(name="publish-bundle", **again(1))
 def _publish(folder: Path) -> str:
     return publish_bundle(folder)
 
@@ -89,12 +90,12 @@ def _crown(tag: str, instead_of: str | None) -> registry.Champion:
     return registry.crown(settings().champion, tag, instead_of=instead_of)
 
 
-@task(name="build-bento", retries=1, retry_delay_seconds=5)
+@task(name="build-bento", **again(1))
 def _build() -> str:
     return build_bento(settings())
 
 
-@task(name="judge-challenger", retries=1, retry_delay_seconds=5)
+@task(name="judge-challenger", **again(1))
 def _judge(tag: str) -> Decision:
     decision = judge(settings(), tag)
     record(settings(), decision)

@@ -1,4 +1,4 @@
-"""Whom a lesson is about, drawn before anybody's state is read: reading all of a shop's would cost more than the lesson."""
+"""Whom a lesson is about, drawn before a state is read: reading those of all users would cost more than the lesson."""
 
 from __future__ import annotations
 

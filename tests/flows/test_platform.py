@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import ClassVar
@@ -19,9 +20,11 @@ import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Pending
 
 from flows.errors import PlatformError
 from flows.notices import notify
@@ -125,7 +128,25 @@ async def test_drift_triggers_a_training(said: list[str]) -> None:
     async with get_client() as client:
         [automation] = [a for a in await client.read_automations() if "train" in a.name]
     assert automation.trigger.expect == {"kairos.alarm.features-drifted"}
+    assert automation.trigger.within == timedelta(days=1)  # the alarm is raised each hour
     assert [action.type for action in automation.actions] == ["run-deployment"]
+
+
+async def test_what_was_trained_is_published(said: list[str]) -> None:
+    async with get_client() as client:
+        [automation] = [a for a in await client.read_automations() if "publish" in a.name]
+        [publish] = [d for d in await client.read_deployments() if d.name == "publish"]
+        [train] = [d for d in await client.read_deployments() if d.name == "train"]
+        run = await client.create_flow_run_from_deployment(train.id, state=Pending())  # which no worker takes
+        await client.set_flow_run_state(run.id, Completed())
+        deadline = time.monotonic() + 60
+        begun: list[FlowRun] = []
+        while not begun and time.monotonic() < deadline:
+            runs = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+            begun = [each for each in runs if each.deployment_id == publish.id and not each.auto_scheduled]
+            await asyncio.sleep(1)
+    assert begun
+    assert [action.deployment_id for action in automation.actions] == [publish.id]
 
 
 def test_starting_again_starts_only_what_is_missing(said: list[str], config: Settings) -> None:

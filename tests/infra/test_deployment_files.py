@@ -14,11 +14,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.platform import JOBS, SERVER
 from infra.settings import PROJECT_ROOT, Settings
 
 INFRA = PROJECT_ROOT / "infra"
 KUBERNETES = INFRA / "kubernetes"
-PASSWORDS = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p", "GRAFANA_PASSWORD": "g"}
+PASSWORDS = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p", "PREFECT_PASSWORD": "f", "GRAFANA_PASSWORD": "g"}
 UID = 10001
 """Of the user in our image."""
 
@@ -135,6 +136,36 @@ def test_every_setting_that_is_told_exists(composed: dict[str, Any]) -> None:
     # KAIROS_ROOT is read by prefect.yaml.
     assert ours <= {f"KAIROS_{name.upper()}" for name in Settings.model_fields} | {"KAIROS_ROOT"}
     assert {"KAIROS_PROFILE", "KAIROS_HOME", "KAIROS_EVENT_SPOOL"} <= ours
+
+
+def test_prefects_server_is_told_the_same_everywhere_and_keeps_its_leases(composed: dict[str, Any]) -> None:
+    [pod] = PODS["prefect"]["containers"]
+    service = composed["services"]["prefect"]
+    in_pod = {entry["name"]: entry.get("value") for entry in pod["env"]}
+    for told, mounted in (
+        (service["environment"], {volume["target"] for volume in service["volumes"]}),
+        (in_pod, {volume["mountPath"] for volume in pod["volumeMounts"] if volume["name"] != "tmp"}),
+    ):
+        assert told.items() >= SERVER.items()
+        assert told["PREFECT_HOME"] in mounted
+
+
+def test_prefect_answers_those_alone_who_know_its_password(composed: dict[str, Any]) -> None:
+    told = {name: service.get("environment") or {} for name, service in composed["services"].items()}
+    asked = told["prefect"]["PREFECT_SERVER_API_AUTH_STRING"]
+    clients = {name for name, values in told.items() if "PREFECT_API_URL" in values}
+    assert clients == {"worker", "deployments"}
+    assert {told[name]["PREFECT_API_AUTH_STRING"] for name in clients} == {asked} == {"kairos:f"}
+    for container in (PODS["worker"]["initContainers"][0], PODS["worker"]["containers"][0]):
+        [password] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "PREFECT_API_AUTH_STRING"]
+        # The server gets the whole secret.
+        assert password == {"secretKeyRef": {"name": "prefect", "key": "PREFECT_SERVER_API_AUTH_STRING"}}
+
+
+def test_the_workers_run_as_many_jobs_at_once_everywhere(composed: dict[str, Any]) -> None:
+    in_pod = PODS["worker"]["containers"][0]["command"]
+    for command in (composed["services"]["worker"]["command"], in_pod):
+        assert command[command.index("--limit") + 1] == str(JOBS)
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: f"{m['kind']}-{m['metadata']['name']}")
