@@ -1,6 +1,6 @@
 """What ten and forty times the events cost: ingest with its validation, features, and their checks.
 
-python -m benchmarks.ops scale              the figure, three quarters of an hour on two cores; 30 GB of disk
+python -m benchmarks.ops scale              the figure, an hour on two cores; 30 GB of disk
 python -m benchmarks.ops.scale 0.3 1.5      other sizes, in millions of events, smallest first; only printed
 """
 
