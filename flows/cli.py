@@ -274,13 +274,15 @@ def serve() -> None:
     user = lake.newest_user()
     item = [r.item_id for r in recommend(config, user, 10).items[-1:]]
     process, url = start_service(config)
-    start = clock_start(config)
-    if start:
-        console.print(f"The data end at {start:%Y-%m-%d %H:%M} UTC, so the service's clock starts there.")
-    console.print(f"\nReady: {url} (OpenAPI page), {url}/metrics. Ask, tell what happened, ask again:\n", style="bold")
-    for line in curl_lines(url, user, item, with_key=config.require_keys or config.keys_file.exists()):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
     try:
+        start = clock_start(config)
+        if start:
+            console.print(f"The data end at {start:%Y-%m-%d %H:%M} UTC, so the service's clock starts there.")
+        console.print(
+            f"\nReady: {url} (OpenAPI page), {url}/metrics. Ask, tell what happened, ask again:\n", style="bold"
+        )
+        for line in curl_lines(url, user, item, with_key=config.require_keys or config.keys_file.exists()):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(process.wait())
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)

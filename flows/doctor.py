@@ -204,7 +204,8 @@ def _service(config: Settings) -> Iterator[Diagnosis]:
     try:
         ready = httpx.get(f"{url}/readyz", timeout=2).is_success
     except httpx.HTTPError:
-        todo = "start it, or correct KAIROS_SERVICE_URL" if config.service_url else "kairos serve, or kairos up"
+        here = has_own_platform(config) and not config.service_url
+        todo = "kairos serve, or kairos up" if here else "start it, or set KAIROS_SERVICE_URL to where it is"
         yield Diagnosis("service", "warning", f"nothing answers at {url}", todo)
         return
     if not ready:

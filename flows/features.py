@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+import logging
+from contextlib import closing
 from dataclasses import dataclass
 
 from prefect import flow, task
@@ -24,6 +25,8 @@ from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, timeline
 from flows.training_turn import training_turn
 from infra.settings import Settings, settings
+
+log = logging.getLogger("kairos.features")
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ def compute_snapshots(config: Settings, cuts: Timeline, run: str = "") -> dict[s
     """
     features = Features.open(config)
     rows = features.compute(cuts.moments, run=run)
-    with suppress(FeaturesBusyError), training_turn(config, wait_s=0):
-        features.prune([*cuts.moments, *next_lesson(config)])
+    try:
+        with training_turn(config, wait_s=0):
+            features.prune([*cuts.moments, *next_lesson(config)])
+    except FeaturesBusyError as error:
+        log.info("snapshots stay for now: %s", error)
     return rows
 
 

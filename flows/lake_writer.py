@@ -62,16 +62,19 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
 def _take(file: IO[str], settings: Settings, wait_s: float) -> None:
     if try_lock(file.fileno()):
         return
-    file.seek(0)
-    busy = f"process {file.read().strip() or '?'} is writing {settings.lake}, one writer at a time"
     if wait_s:
-        log.warning("%s: this one waits for up to %.0f minutes", busy, wait_s / 60)
+        log.warning("%s: this one waits for up to %.0f minutes", _busy(file, settings), wait_s / 60)
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         time.sleep(0.2)
         if try_lock(file.fileno()):
             return
-    raise LakeBusyError(f"{busy}: wait for it to end and run this again")
+    raise LakeBusyError(f"{_busy(file, settings)}: wait for it to end and run this again")
+
+
+def _busy(file: IO[str], settings: Settings) -> str:
+    file.seek(0)
+    return f"process {file.read().strip() or '?'} is writing {settings.lake}, one writer at a time"
 
 
 def commit_batch(folder: Path, settings: Settings) -> Committed:

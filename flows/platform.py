@@ -239,7 +239,7 @@ def _environment(config: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(config.platform / "prefect"),
         "KAIROS_ROOT": str(PROJECT_ROOT),
     }
-    return environment(config) | SERVER | ours
+    return SERVER | environment(config) | ours
 
 
 def api_url(config: Settings) -> str:

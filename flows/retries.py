@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 JITTER: Final = 0.5
-"""By how much of itself a delay may grow"""
+"""By how much of itself a delay may differ"""
 
 
 class Retries(TypedDict):

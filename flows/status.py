@@ -77,7 +77,10 @@ def _service(config: Settings) -> dict[str, Any]:
     try:
         known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
     except httpx.HTTPError:
-        known["state"] = "does not answer" if config.service_url else "not running: run `kairos serve`"
+        here = has_own_platform(config) and not config.service_url
+        known["state"] = (
+            "not running: run `kairos serve`" if here else "does not answer: is it there, KAIROS_SERVICE_URL?"
+        )
     return known
 
 

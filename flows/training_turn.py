@@ -39,6 +39,10 @@ def training_turn(settings: Settings, wait_s: float = WAIT_S) -> Iterator[None]:
             if not wait_s:
                 raise
             holder = (settings.home / LOCK_FILE).read_text()
-            log.warning("another training is at work, %s: this one waits for up to %.0f minutes", holder, wait_s / 60)
+            log.warning(
+                "another training is at work, or snapshots are removed, %s: this one waits for up to %.0f minutes",
+                holder,
+                wait_s / 60,
+            )
             take(wait_s)
         yield

@@ -10,7 +10,7 @@ import pandas as pd
 
 from feature_repo.schema import EVENT_TYPE, TIMESTAMP, USER_ID
 from models.ranker import HEADS, head_of
-from models.ranker_training import RankerTrainingConfig
+from models.ranker_training import MOST_SPARED, RankerTrainingConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ class Pupils:
         taken = set(horizon.loc[horizon[EVENT_TYPE].isin(HEADS[head_of(target)]), USER_ID])
         active = np.intersect1d(horizon[USER_ID].unique(), frame.loc[time < cut, USER_ID].unique())
         lot = np.random.default_rng(config.seed).permutation(active).tolist()
-        spared = min(int(len(lot) * config.validation_share), config.refresh_users)
+        spared = min(int(len(lot) * config.validation_share), MOST_SPARED)
         learning = [user for user in lot[spared:] if user in taken]
         return cls(sorted(learning[: config.refresh_users]), sorted(lot[:spared]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 import numpy as np
@@ -30,7 +30,7 @@ _LEAST_STEPS = 20
 """Of the schedule of learning rates, which divides by the length of its first tenth less one: nothing at ten steps"""
 _POINTWISE_SCALE = 5.0
 _CUTOFF = 10
-_MOST_SPARED = 10_000
+MOST_SPARED: Final = 10_000
 """So many users tell how often something happens; complete lists of more would only take memory."""
 
 
@@ -63,7 +63,7 @@ class RankerTrainingConfig:
     refresh_epochs: int = 1
     """At most, in a later fit, see `again`."""
     refresh_users: int = 600
-    """A later fit learns from so many at most, by lot: more say the same again. As many, at most, are spared."""
+    """Of so many users at most, drawn by lot, in a later fit: more say the same again."""
     refresh_rate: float = 0.3
     """Learning rate of a later fit, relative to the first's."""
     validation_share: float = 0.1
@@ -168,7 +168,7 @@ def spared_users(lists: list[Lists], users: Ints, config: RankerTrainingConfig) 
     without = np.setdiff1d(users, np.concatenate([part.user for part in lists]))
     drawn = np.random.default_rng(config.seed).permutation(without)[: int(len(without) * config.validation_share)]
     spared = np.concatenate([np.intersect1d(users, held), drawn]) if len(held) else held
-    return np.random.default_rng(config.seed).permutation(spared)[:_MOST_SPARED]
+    return np.random.default_rng(config.seed).permutation(spared)[:MOST_SPARED]
 
 
 @dataclass(frozen=True)

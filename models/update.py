@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -54,6 +54,21 @@ class Lesson:
     """What was known of some users at the cut"""
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A lesson, whom it is about, and what was known of them."""
+
+    lesson: Lesson
+    pupils: Pupils
+    snapshot: Snapshot
+
+    @classmethod
+    def of(cls, lesson: Lesson, frame: pd.DataFrame, target: str, config: RankerTrainingConfig) -> Self | None:
+        """None: nobody is there to learn from."""
+        pupils = Pupils.drawn(frame, lesson.cut, lesson.end, target, config)
+        return cls(lesson, pupils, lesson.read(pupils.names)) if pupils.learning else None
+
+
 def update(
     model: Recommender,
     events: pa.Table | pd.DataFrame,
@@ -86,17 +101,15 @@ def update(
     run_dir.mkdir(parents=True, exist_ok=True)
     with timed(seconds, "prepare"):
         frame = frame_of(events, final_cut)
-        pupils = Pupils.drawn(frame, lesson.cut, lesson.end, model.target, config.fit) if lesson else None
-        snapshot = lesson.read(pupils.names) if lesson and pupils and pupils.learning else None
-        states = snapshot.states if snapshot else []
+        drawn = _Drawn.of(lesson, frame, model.target, config.fit) if lesson else None
+        states = drawn.snapshot.states if drawn else []
         vocabulary = _grown(model.vocabulary, frame[ITEM_ID].unique(), items, states)
         ranker = _going_on(model, vocabulary, frame, states)
         table = ItemTable.pack(items, vocabulary)
     figures: dict[str, Any] = {}
     probabilities = model.probabilities
-    if lesson and pupils and snapshot:
-        given = (lesson, pupils, snapshot)
-        figures["ranker"], taught = _teach(ranker, *given, frame, table, config.fit.again(), run_dir, seconds)
+    if drawn:
+        figures["ranker"], taught = _teach(ranker, drawn, frame, table, config.fit.again(), run_dir, seconds)
         if taught is not None:  # of a head that had too little to learn from, what was known stays
             known = probabilities.heads if probabilities else {}
             probabilities = replace(taught, heads={**known, **taught.heads})
@@ -117,9 +130,7 @@ def update(
 
 def _teach(
     ranker: Ranker,
-    lesson: Lesson,
-    pupils: Pupils,
-    snapshot: Snapshot,
+    drawn: _Drawn,
     frame: pd.DataFrame,
     table: ItemTable,
     config: RankerTrainingConfig,
@@ -127,7 +138,7 @@ def _teach(
     seconds: dict[str, float],
 ) -> tuple[dict[str, float], Probabilities | None]:
     """Fits the ranker in place, and its probabilities, to what happened after the lesson's cut."""
-    teacher, end = lesson.teacher, lesson.end
+    teacher, end, pupils = drawn.lesson.teacher, drawn.lesson.end, drawn.pupils
     # What came since has no number there yet and is item 0, which no list proposes.
     known = interactions_of(frame[frame[TIMESTAMP] < end], teacher.vocabulary)
     builder = ListBuilder(
@@ -141,7 +152,7 @@ def _teach(
         teacher.others,
     )
     with timed(seconds, "lists"):
-        horizon = builder.of(snapshot, end)
+        horizon = builder.of(drawn.snapshot, end)
         lists = list(horizon.build(builder.numbers(pupils.learning)))
     if not lists:
         return {}, None
@@ -149,7 +160,7 @@ def _teach(
         figures = fit_ranker(ranker, lists, table, config, run_dir, scaled=True)
     with timed(seconds, "probabilities"):
         spared = horizon.whole(builder.numbers(pupils.spared))
-        probabilities = fit_probabilities(ranker, spared, table, end - snapshot.cut)
+        probabilities = fit_probabilities(ranker, spared, table, end - drawn.snapshot.cut)
     return {**figures, "lists": float(sum(map(len, lists)))}, probabilities
 
 
@@ -174,7 +185,10 @@ def _going_on(model: Recommender, vocabulary: Vocabulary, frame: pd.DataFrame, s
 
 
 def _grown(known: Vocabulary, seen: Iterable[str], items: pd.DataFrame, states: Sequence[UserState]) -> Vocabulary:
-    """What is new behind what is known, so that every number keeps its meaning."""
+    """What is new behind what is known, so that every number keeps its meaning.
+
+    Of profiles that is what the drawn users have: the ranker could learn of no other value.
+    """
     fields = {}
     for name, ids in known.fields.items():
         if name in ITEM_CATEGORICALS:

@@ -122,7 +122,7 @@ def check_features_task(settings: Settings, moment: datetime, run: str) -> Quali
     try:
         report = check_features(settings, moment, run, now=datetime.now(UTC))
     except FeatureQualityError as error:
-        # Drift starts a training; from broken values none must learn.
+        # Drift starts a training; broken values must not.
         alarm("features-drifted" if error.drift_alone else "features-refused", str(error))
         raise
     create_link_artifact(report.data_docs.as_uri(), link_text="Data Docs", key="features-data-docs")

@@ -21,6 +21,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
+from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -142,8 +143,8 @@ async def test_what_was_trained_is_published(said: list[str]) -> None:
         deadline = time.monotonic() + 60
         begun: list[FlowRun] = []
         while not begun and time.monotonic() < deadline:
-            runs = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
-            begun = [each for each in runs if each.deployment_id == publish.id and not each.auto_scheduled]
+            runs = await client.read_flow_runs(deployment_filter=DeploymentFilter(id={"any_": [publish.id]}))
+            begun = [each for each in runs if not each.auto_scheduled]
             await asyncio.sleep(1)
     assert begun
     assert [action.deployment_id for action in automation.actions] == [publish.id]

@@ -49,7 +49,7 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
             one.join()
     assert met == [1, 1]
     [said] = [record.getMessage() for record in caplog.records if record.name == "kairos.training"]
-    assert "another training is at work, process" in said
+    assert "another training is at work, or snapshots are removed, process" in said
 
 
 def test_one_that_takes_too_long_is_not_waited_for(process_home: Settings) -> None:
