@@ -16,7 +16,7 @@ from flows.alarms import PREFIX
 NAME: Final = "kairos-notices"
 FAILED: Final = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut")
 REST: Final = timedelta(hours=1)
-"""Of an alarm, or a flow that fails, one is told of in each such time from the first on: ingest may fail twelve times."""
+"""Of an alarm, or a flow that fails, one is told of in each such time from the first on; ingest may fail twelve."""
 OF_ALARMS: Final = EventTrigger(
     expect={f"{PREFIX}.*"}, for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1, within=REST
 )

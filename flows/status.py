@@ -78,9 +78,7 @@ def _service(config: Settings) -> dict[str, Any]:
         known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
     except httpx.HTTPError:
         here = has_own_platform(config) and not config.service_url
-        known["state"] = (
-            "not running: run `kairos serve`" if here else "does not answer: is it there, KAIROS_SERVICE_URL?"
-        )
+        known["state"] = "not running: run `kairos serve`" if here else "does not answer"
     return known
 
 

@@ -42,6 +42,6 @@ def test_nobody_is_sent_to_kairos_up_where_it_does_not_run_things(
     assert found["service"] == {"url": NOBODY, "state": "does not answer"}
     todos = {each.part: each.todo for each in diagnose(config) if each.part in ("service", "schedules")}
     assert todos == {
-        "service": "start it, or correct KAIROS_SERVICE_URL",
+        "service": "start it, or set KAIROS_SERVICE_URL to where it is",
         "schedules": "start it, or correct PREFECT_API_URL",
     }
