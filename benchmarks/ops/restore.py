@@ -28,7 +28,7 @@ NEW: Final = "user-of-before-the-backup"
 EVENTS: Final = 5
 CAUGHT_UP_S: Final = 60.0
 SCORES_APART: Final = 1e-3
-"""Most that a score may differ, of its own size: the service's clock went on by seconds."""
+"""Most that a score may differ, of the size of the answer's largest: the service's clock went on by seconds."""
 
 
 def measure(households: int = HOUSEHOLDS) -> dict[str, Any]:
@@ -118,9 +118,10 @@ def _same(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _apart(before: dict[str, Any], after: dict[str, Any]) -> float:
-    """The largest difference of two scores of one place, of the first's size."""
-    pairs = zip(before["items"], after["items"], strict=True)
-    return max((abs(a["score"] - b["score"]) / max(abs(a["score"]), 1e-9) for a, b in pairs), default=0.0)
+    """The largest difference of two scores of one place, of the size of the largest: one near 0 has none of its own."""
+    pairs = [(a["score"], b["score"]) for a, b in zip(before["items"], after["items"], strict=True)]
+    size = max((abs(score) for score, _ in pairs), default=0.0)
+    return max((abs(a - b) for a, b in pairs), default=0.0) / max(size, 1e-9)
 
 
 def _size_mb(config: Settings) -> float:
