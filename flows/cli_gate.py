@@ -56,7 +56,7 @@ def rollback(
     from flows.rollbacks import roll_back
 
     config = settings()
-    champion = roll_back(config, to, (by or "").strip() or operator(config), because.strip())
+    champion = roll_back(config, to, operator(config, by), because.strip())
     console.print(f"In service: {champion.tag}; {len(champion.before)} before it to go back to", soft_wrap=True)
 
 

@@ -24,7 +24,7 @@ from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
 from flows.monitoring.freshness import training_behind
-from flows.prefect_api import has_own_platform, prefect_url
+from flows.prefect_api import has_own_platform, has_own_service, prefect_url
 from flows.serving import LIVE
 from infra.settings import PROJECT_ROOT, Settings
 from infra.thresholds import thresholds
@@ -204,8 +204,8 @@ def _service(config: Settings) -> Iterator[Diagnosis]:
     try:
         ready = httpx.get(f"{url}/readyz", timeout=2).is_success
     except httpx.HTTPError:
-        here = has_own_platform(config) and not config.service_url
-        todo = "kairos serve, or kairos up" if here else "start it, or set KAIROS_SERVICE_URL to where it is"
+        here, elsewhere = "kairos serve, or kairos up", "start it, or set KAIROS_SERVICE_URL to where it is"
+        todo = here if has_own_service(config) else elsewhere
         yield Diagnosis("service", "warning", f"nothing answers at {url}", todo)
         return
     if not ready:

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from flows.lake_layout import sync
+
 
 def write_json(path: Path, content: Any) -> None:
     """Write a file whole or not at all, whatever happens to the machine; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    with partial.open("w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
+    partial.write_text(json.dumps(content, indent=2))
+    sync(partial)
     os.replace(partial, path)

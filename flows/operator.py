@@ -8,9 +8,9 @@ import os
 from infra.settings import Settings
 
 
-def operator(config: Settings) -> str:
-    """As the settings say, else the user's name, else the user's number: not every container's user has a name."""
+def operator(config: Settings, said: str | None = None) -> str:
+    """As was said, else as the settings say, else the user's name or, in a container without one, number."""
     try:
-        return config.operator or getpass.getuser()
+        return (said or "").strip() or config.operator or getpass.getuser()
     except KeyError:
         return str(os.getuid())

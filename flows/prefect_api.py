@@ -1,4 +1,4 @@
-"""Where Prefect's server is."""
+"""Where Prefect's server is, and what is started here."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def prefect_url(config: Settings) -> str:
 def has_own_platform(config: Settings) -> bool:
     """Whether `kairos up` is what runs things here; containers, and machines of a shared Prefect, name its server."""
     return prefect_url(config).replace("//localhost:", "//127.0.0.1:").rstrip("/") == api_url(config)
+
+
+def has_own_service(config: Settings) -> bool:
+    """Whether the service is started here, by `kairos serve` or `kairos up`, and not in a container of its own."""
+    return has_own_platform(config) and not config.service_url

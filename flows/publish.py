@@ -151,7 +151,7 @@ def approve_flow(tag: str, because: str, by: str | None = None) -> str:
     """
     if not because.strip():
         raise ModelRefusedError("an approval needs a reason: --because 'TEXT'")
-    decision = latest_of(settings(), tag).overridden(because.strip(), (by or "").strip() or operator(settings()))
+    decision = latest_of(settings(), tag).overridden(because.strip(), operator(settings(), by))
     registry.bundle_path(tag)
     record(settings(), decision)
     create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")

@@ -15,7 +15,7 @@ from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, has_event
 from feature_repo.lake import Lake
 from flows.backup_manifest import backups_in
 from flows.platform import running
-from flows.prefect_api import has_own_platform
+from flows.prefect_api import has_own_platform, has_own_service
 from infra.settings import Settings
 from models import registry
 
@@ -77,8 +77,7 @@ def _service(config: Settings) -> dict[str, Any]:
     try:
         known["state"] = "ok" if httpx.get(f"{url}/healthz", timeout=2).is_success else "not ready"
     except httpx.HTTPError:
-        here = has_own_platform(config) and not config.service_url
-        known["state"] = "not running: run `kairos serve`" if here else "does not answer"
+        known["state"] = "not running: run `kairos serve`" if has_own_service(config) else "does not answer"
     return known
 
 
