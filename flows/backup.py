@@ -162,14 +162,15 @@ def _take_models(copier: Copier, settings: Settings, in_service: Champion | None
         return []
     missing = []
     store = f"{settings.bentoml_home.name}/models/{MODEL_NAME}"
-    for tag in dict.fromkeys([in_service.tag, *(reign.tag for reign in in_service.before)]):
+    for tag in dict.fromkeys([in_service.tag, in_service.serves, *(reign.tag for reign in in_service.before)]):
         folder = bundle_folder(settings, tag)
         if folder.is_dir():
             copier.tree(folder, f"{store}/{folder.name}", written_once=True)
         elif tag == in_service.tag:
             raise BackupError(f"the champion {tag} is not in BentoML's store {model_store(settings)}: publish again")
         else:
-            missing.append(f"{tag}, an earlier champion, is not in BentoML's store any more")
+            what = "the champion caught up" if tag == in_service.serves else "an earlier champion"
+            missing.append(f"{tag}, {what}, is not in BentoML's store any more")
     latest = copier.into / HOME / store / "latest"
     latest.write_text(in_service.version)
     return missing

@@ -149,6 +149,25 @@ def publish(
         console.print("Name the bundle's folder to publish it again.")
 
 
+@app.command("catch-up")
+def catch_up(
+    as_judged: Annotated[
+        bool, typer.Option("--as-judged", help="Back: have it answer as it was judged, until it is caught up again")
+    ] = False,
+) -> None:
+    """Have the champion learn what happened since it was trained, its holdout included, and answer with it."""
+    from flows.catching_up import catch_up_flow
+    from flows.present import console
+    from models import registry
+
+    if as_judged:
+        pointer = settings().champion
+        held = registry.catch_up(pointer, None, of=registry.champion(pointer).tag)
+        console.print(f"{held.tag} answers as it was judged", soft_wrap=True)
+    else:
+        console.print(catch_up_flow(), soft_wrap=True)
+
+
 app.command()(cli_platform.up)
 app.command()(cli_platform.down)
 app.command()(cli_platform.notify)

@@ -193,6 +193,12 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("model", "error", str(error), "kairos rollback, then kairos train && kairos publish")
         return
     yield Diagnosis("model", "ok", f"{held.tag} is whole and answers")
+    if held.caught_up:
+        try:
+            registry.check(registry.bundle_path(held.caught_up))
+        except (registry.NoChampionError, ModelError) as error:
+            yield Diagnosis("model", "error", f"the champion caught up is not: {error}",
+                            "kairos catch-up")  # fmt: skip
     behind = training_behind(config, Lake(config.lake).newest_event())
     if behind.total_seconds() > thresholds(config).freshness.training:
         yield Diagnosis("model", "warning", f"{behind.days} days of events are newer than its training and holdout",

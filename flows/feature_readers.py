@@ -24,9 +24,9 @@ class Reader:
 
 def readers(config: Settings) -> list[Reader]:
     """Every bundle of the model store, the one in service first."""
-    champion = _champion(config)
+    in_service = _in_service(config)
     found = [
-        Reader(str(model.tag), _reads(Path(model.path)), str(model.tag) == champion)
+        Reader(str(model.tag), _reads(Path(model.path)), str(model.tag) in in_service)
         for model in bentoml.models.list()
         if model.tag.name == registry.MODEL_NAME
     ]
@@ -38,11 +38,12 @@ def live_features(config: Settings) -> dict[str, frozenset[str]]:
     return {reader.tag: reader.features for reader in readers(config) if reader.in_service}
 
 
-def _champion(config: Settings) -> str | None:
+def _in_service(config: Settings) -> set[str]:
     try:
-        return registry.champion(config.champion).tag
+        held = registry.champion(config.champion)
     except registry.NoChampionError:
-        return None
+        return set()
+    return {held.tag, held.serves}
 
 
 def _reads(bundle: Path) -> frozenset[str]:

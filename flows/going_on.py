@@ -104,7 +104,11 @@ class Base:
             NotUpdatableError: one cannot be read, by this code at least.
         """
         try:
-            return bundle.load(self.folder), bundle.load(self.teacher) if taught else None
+            model = bundle.load(self.folder)
+            if not taught:
+                return model, None
+            # Mostly they are the same, and it teaches before it goes on: reading it once will do.
+            return model, model if bundle.manifest(self.teacher) == self.about else bundle.load(self.teacher)
         except Exception as error:
             raise NotUpdatableError(f"{self.name} or its teacher cannot be read: {error}") from error
 
@@ -124,12 +128,10 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
     except BundleError as error:
         return str(error)
     about, origin, cut = base.about, base.origin, begun.cuts.cut.timestamp()
-    if about["ranker"] is None or not begun.cuts.training_cuts:
-        return f"{base.name} has no ranker, or there are no cuts to learn from"
-    if origin.choices != begun.choices:
-        return f"{base.name} was trained with other choices: {', '.join(_different(origin.choices, begun.choices))}"
-    if about["features"] != begun.features.feature_names(USER_SERVICE):
-        return f"{base.name} was trained on other features"
+    if unlike := difference(base.name, about, origin, begun):
+        return unlike
+    if not begun.cuts.training_cuts:
+        return "there are no cuts to learn from"
     if about["items_at"] > cut:
         return f"{base.name} was trained on later events"
     age = timedelta(seconds=cut - origin.anew_at)
@@ -139,6 +141,17 @@ def base_of(config: Settings, begun: Begun) -> Base | str:
     if refused:
         return f"{refused[0]} was refused: what goes on from the champion may fare no better"
     return base
+
+
+def difference(name: str, about: dict[str, Any], origin: Origin, begun: Begun) -> str | None:
+    """Why a bundle is no beginning of a training, by its manifest; None: it is one."""
+    if about["ranker"] is None:
+        return f"{name} has no ranker"
+    if origin.choices != begun.choices:
+        return f"{name} was trained with other choices: {', '.join(_different(origin.choices, begun.choices))}"
+    if about["features"] != begun.features.feature_names(USER_SERVICE):
+        return f"{name} was trained on other features"
+    return None
 
 
 def next_lesson(config: Settings) -> list[datetime]:

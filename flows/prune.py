@@ -97,7 +97,7 @@ def _asked_for(settings: Settings) -> set[str]:
     except NoChampionError:
         pass
     else:
-        tags |= {in_service.tag, *(reign.tag for reign in in_service.before)}
+        tags |= {in_service.serves, in_service.tag, *(reign.tag for reign in in_service.before)}
     if settings.request_log.exists():
         log = RequestLog.of(settings)
         tags |= log.models()

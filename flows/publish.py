@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import bentoml
-from bentoml.exceptions import NotFound
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.alarms import alarm
 from flows.bentos import build_bento, is_packed
+from flows.bundles import newest_bundle, publish_bundle, published_as
+from flows.catching_up import catch_up_if_possible
 from flows.decisions import Decision, decisions, latest_of, record
 from flows.errors import ModelRefusedError
 from flows.gate import judge
@@ -21,43 +21,10 @@ from flows.operator import operator
 from flows.retries import again
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings, settings
-from models import bundle, registry
+from models import registry
 
-BUNDLE: Final = "bundle"
-"""In a published model's metadata: the folder that it was made of"""
 TRIES: Final = 3
 """Another champion may go into service while a challenger is judged."""
-
-
-def newest_bundle(config: Settings) -> Path:
-    """The bundle trained last.
-
-    Raises:
-        NoChampionError: none was trained yet.
-    """
-    folders = sorted(path for path in config.bundles.glob("*") if path.is_dir())
-    if not folders:
-        raise registry.NoChampionError("no trained bundle: run `kairos train` first")
-    return folders[-1]
-
-
-def publish_bundle(folder: Path) -> str:
-    """Copy the bundle into the model store; returns its tag."""
-    about = bundle.manifest(folder)
-    told = {key: about[key] for key in ("fingerprint", "code_version", "feature_service")}
-    origin = about.get("origin")  # bundles from before there were updates do not say
-    teacher = {registry.TEACHER: origin["teacher"]} if origin else {}
-    return registry.publish(folder, {**told, BUNDLE: folder.name, **teacher})
-
-
-def published_as(folder: Path) -> str | None:
-    """Tag of the newest model that was made of a bundle; None: it was never published."""
-    try:
-        models = bentoml.models.list(registry.MODEL_NAME)
-    except NotFound:  # of that name there was never one
-        return None
-    made = [model for model in models if model.info.metadata.get(BUNDLE) == folder.name]
-    return str(max(made, key=lambda model: model.info.creation_time).tag) if made else None
 
 
 def was_decided(config: Settings, tag: str) -> bool:
@@ -90,6 +57,11 @@ def _crown(tag: str, instead_of: str | None) -> registry.Champion:
     return registry.crown(settings().champion, tag, instead_of=instead_of)
 
 
+@task(name="catch-up-champion", **again(1))
+def _catch_up() -> str:
+    return catch_up_if_possible(settings(), wait_s=0)  # where a training is at it, the schedule does it later
+
+
 @task(name="build-bento", **again(1))
 def _build() -> str:
     return build_bento(settings())
@@ -105,7 +77,7 @@ def _judge(tag: str) -> Decision:
 
 @flow(name="publish", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["publish"])
 def publish_flow(folder: Path | None = None) -> str:
-    """Publish a bundle, by default the newest; if the gate lets it, put it into service and build its Bento.
+    """Publish a bundle, by default the newest; if the gate lets it, put it into service, catch it up, build its Bento.
 
     Without a folder a bundle that was published before is left alone: whatever was decided of it, or a rollback after
     it, stays. A run that was killed is brought to its end.
@@ -119,8 +91,8 @@ def publish_flow(folder: Path | None = None) -> str:
     known = None if folder else published_as(newest_bundle(settings()))
     if known and was_decided(settings(), known):
         held = _in_service(settings())
-        if held and held.tag == known and not is_packed(known):
-            _pack(known)
+        if held and held.tag == known and not (is_packed(known) or is_packed(held.serves)):
+            _take_up(known)
         else:
             create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
         return known
@@ -134,7 +106,7 @@ def publish_flow(folder: Path | None = None) -> str:
             _crown(tag, decision.champion or "")
         except registry.OtherChampionError:
             continue  # an operator was faster: beside that one, then
-        _pack(tag)
+        _take_up(tag)
         return tag
     raise ModelRefusedError(f"{tag}: the champion changed {TRIES} times while it was judged; publish again")
 
@@ -156,7 +128,7 @@ def approve_flow(tag: str, because: str, by: str | None = None) -> str:
     record(settings(), decision)
     create_table_artifact(key="gate", table=decision.rows(), description=f"{tag}: {decision.verdict}")
     _crown(tag, None)
-    _pack(tag)
+    _take_up(tag)
     return tag
 
 
@@ -170,6 +142,7 @@ def refusal(decision: Decision) -> str:
     )
 
 
-def _pack(tag: str) -> None:
-    bento = _build()
-    create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`")
+def _take_up(tag: str) -> None:
+    """What is done of a champion that is in service: it learns the days that judged it, and is packed."""
+    said, bento = _catch_up(), _build()
+    create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`. {said}")

@@ -63,7 +63,7 @@ def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False, 
     Raises:
         NoChampionError: there is no champion.
     """
-    folder = registry.bundle_path(registry.champion(config.champion).tag)
+    folder = registry.bundle_path(registry.champion(config.champion).serves)
     recommender = bundle.load(folder)
     now = clock_start(config) or datetime.now(UTC)
     row = Features.open(config).online_user(user, bundle.manifest(folder)["features"], now)

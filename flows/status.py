@@ -64,6 +64,8 @@ def _model(config: Settings) -> dict[str, Any]:
         return {"state": f"{config.champion} is damaged: {error}; kairos doctor says more"}
     evaluation = config.evaluation(champion.tag)
     known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
+    if champion.caught_up:
+        known["answers"] = f"{champion.caught_up}, the champion caught up"
     known |= {f"{n} before": f"{reign.tag}, since {reign.since}" for n, reign in enumerate(champion.before[:SHOWN], 1)}
     if evaluation.exists():
         hybrid = json.loads(evaluation.read_text())["hybrid"]

@@ -12,6 +12,7 @@ TIME_LIMITS_S: Final = {
     "refresh": _HOUR_S / 6,
     "train": 12 * _HOUR_S,
     "publish": _HOUR_S,
+    "catch-up": 12 * _HOUR_S,
     "approve": _HOUR_S,
     "evaluate": 2 * _HOUR_S,
     "compact": 2 * _HOUR_S,

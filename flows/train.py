@@ -23,7 +23,7 @@ from flows.frames import catch_up, items_at, snapshot_at
 from flows.going_on import Base, Begun, Origin, base_of
 from flows.naming import run_name
 from flows.time_limits import TIME_LIMITS_S
-from flows.timeline import just_before
+from flows.timeline import Timeline, just_before
 from flows.training_turn import WAIT_S, training_turn
 from infra.settings import PROJECT_ROOT, Settings, settings
 from models import bundle
@@ -59,18 +59,19 @@ def train_bundle(
         NotMaterializedError: there are no features.
     """
     with training_turn(config, wait_s):
-        begun = begin(config, model or configured(config))
+        begun = begin(config, model or configured(config), data_timeline(config))
         recommender, origin = _trained(begun, "asked for" if anew else base_of(config, begun))
-        folder = _saved(recommender, origin, begun)
+        folder = save(recommender, origin, begun, config.bundles / begun.run.name)
         begun.unfinished.clear()
     return folder
 
 
-def _saved(recommender: Recommender, origin: Origin, begun: Begun) -> Path:
+def save(recommender: Recommender, origin: Origin, begun: Begun, folder: Path) -> Path:
+    """Write what came of a training as a bundle; returns its folder."""
     features, cut = begun.features, begun.cuts.cut
     return bundle.save(
         recommender,
-        features.settings.bundles / begun.run.name,
+        folder,
         feature_service=USER_SERVICE,
         features=features.feature_names(USER_SERVICE),
         item_features=[name for name in features.feature_names(ITEM_SERVICE) if name.split(":")[1] in ITEM_COLUMNS],
@@ -81,13 +82,9 @@ def _saved(recommender: Recommender, origin: Origin, begun: Begun) -> Path:
     )
 
 
-def begin(config: Settings, model: TrainingConfig) -> Begun:
-    """What a training starts with.
-
-    Raises:
-        EmptyLakeError: there are no events.
-    """
-    cuts, features = data_timeline(config), Features.open(config)
+def begin(config: Settings, model: TrainingConfig, cuts: Timeline) -> Begun:
+    """What a training on everything before the cut starts with."""
+    features = Features.open(config)
     # Every training needs it, and the features are registered with it: what there is to go on from is asked after that.
     catch_up(features, [just_before(cuts.cut)])
     run = config.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,10 @@ class Interactions:
         matrix = self.matrix(np.ones(len(self), dtype=np.float32))
         matrix.data[:] = 1.0
         return matrix
+
+    def as_known(self, n_items: int) -> Interactions:
+        """The same to a model whose ids are the first `n_items` of these: what came later is item 0."""
+        return replace(self, item=np.where(self.item < n_items, self.item, 0), n_items=n_items)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
         """Some of the events [E], in their order."""

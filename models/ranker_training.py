@@ -62,7 +62,7 @@ class RankerTrainingConfig:
     """Weight of each head's binary cross-entropy."""
     refresh_epochs: int = 1
     """At most, in a later fit, see `again`."""
-    refresh_users: int = 600
+    refresh_users: int = 450
     """Of so many users at most, drawn by lot, in a later fit: more say the same again."""
     refresh_rate: float = 0.3
     """Learning rate of a later fit, relative to the first's."""

@@ -1,7 +1,8 @@
 """Published bundles in BentoML's model store, and the champion pointer that names the one in service.
 
 The pointer is one small file, replaced whole: whoever reads it sees the old champion or the new one. It remembers the
-champions before, newest first, so that going back is the same act as going forward.
+champions before, newest first, so that going back is the same act as going forward. It may name a second bundle, the
+champion caught up with the days that it was judged on: that one answers, the champion is what others are compared with.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +62,13 @@ class Champion(Reign):
 
     before: tuple[Reign, ...] = ()
     """The champions before it, newest first; those that were rolled back are left out."""
+    caught_up: str | None = None
+    """Tag of the same model with what happened since it was trained; nobody can judge it yet"""
+
+    @property
+    def serves(self) -> str:
+        """Tag of the bundle that answers."""
+        return self.caught_up or self.tag
 
     @property
     def version(self) -> str:
@@ -119,12 +127,32 @@ def crown(pointer: Path, tag: str, *, instead_of: str | None = None, now: dateti
         try:
             held = champion(pointer)
         except (NoChampionError, ValueError, TypeError):  # the first one, or a pointer that somebody damaged
-            before: tuple[Reign, ...] = ()
-        else:
-            if instead_of is not None and held.tag != instead_of:
-                raise OtherChampionError(f"{held.tag} is in service by now, {tag} was compared with {instead_of}")
-            before = held.before if held.tag == tag else (Reign(held.tag, held.since), *held.before)
-        return _point(pointer, tag, before, now)
+            return _point(pointer, Champion(tag, _iso(now)))
+        if instead_of is not None and held.tag != instead_of:
+            raise OtherChampionError(f"{held.tag} is in service by now, {tag} was compared with {instead_of}")
+        if held.tag == tag:
+            return _point(pointer, replace(held, since=_iso(now)))
+        return _point(pointer, Champion(tag, _iso(now), (Reign(held.tag, held.since), *held.before)))
+
+
+def catch_up(pointer: Path, tag: str | None, *, of: str) -> Champion:
+    """Have a published bundle answer in the champion's place; the champion stays what others are compared with.
+
+    Args:
+        tag: of the bundle; None: the champion itself answers.
+        of: tag of the champion that it is a later state of.
+
+    Raises:
+        NoChampionError: none is in service, or the store does not hold the bundle.
+        OtherChampionError: another one is in service by now.
+    """
+    if tag is not None:
+        bundle_path(tag)
+    with _alone(pointer):
+        held = champion(pointer)
+        if held.tag != of:
+            raise OtherChampionError(f"{held.tag} is in service by now, no longer {of}")
+        return _point(pointer, replace(held, caught_up=tag))
 
 
 def rollback(pointer: Path, *, to: str | None = None, now: datetime | None = None) -> Champion:
@@ -146,7 +174,7 @@ def rollback(pointer: Path, *, to: str | None = None, now: datetime | None = Non
             raise NoEarlierChampionError(f"{to} was not champion before {held.tag}; those known are {', '.join(known)}")
         at = known.index(to) if to else 0
         bundle_path(known[at])
-        return _point(pointer, known[at], held.before[at + 1 :], now)
+        return _point(pointer, Champion(known[at], _iso(now), held.before[at + 1 :]))
 
 
 def champion(pointer: Path) -> Champion:
@@ -179,8 +207,12 @@ def bundle_path(tag: str) -> Path:
         raise NoChampionError(f"model {tag} is not in BentoML's store at {os.environ.get('BENTOML_HOME')}") from error
 
 
-def _point(pointer: Path, tag: str, before: tuple[Reign, ...], now: datetime | None) -> Champion:
-    named = Champion(tag, (now or datetime.now(UTC)).isoformat(), before[:KEPT])
+def _iso(now: datetime | None) -> str:
+    return (now or datetime.now(UTC)).isoformat()
+
+
+def _point(pointer: Path, named: Champion) -> Champion:
+    named = replace(named, before=named.before[:KEPT])
     partial = pointer.with_suffix(".partial")
     with partial.open("w") as file:
         json.dump(asdict(named), file)

@@ -18,11 +18,11 @@ import pandas as pd
 import pyarrow as pa
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS, TIMESTAMP
+from feature_repo.schema import EVENT_TYPE, ITEM_ID, PROFILE_COLUMNS
 from models.errors import NotUpdatableError
 from models.ids import IdMap
 from models.inherit import inherit
-from models.interactions import frame_of, interactions_of, target_of
+from models.interactions import Interactions, frame_of, interactions_of, target_of
 from models.items import ItemTable, field_values
 from models.list_builder import ListBuilder, Snapshot
 from models.probabilities import Probabilities
@@ -106,13 +106,14 @@ def update(
         vocabulary = _grown(model.vocabulary, frame[ITEM_ID].unique(), items, states)
         ranker = _going_on(model, vocabulary, frame, states)
         table = ItemTable.pack(items, vocabulary)
+        known = interactions_of(frame, vocabulary)
     figures: dict[str, Any] = {}
     probabilities = model.probabilities
     if drawn:
-        figures["ranker"], taught = _teach(ranker, drawn, frame, table, config.fit.again(), run_dir, seconds)
+        figures["ranker"], taught = _teach(ranker, drawn, known, table, config.fit.again(), run_dir, seconds)
         if taught is not None:  # of a head that had too little to learn from, what was known stays
-            known = probabilities.heads if probabilities else {}
-            probabilities = replace(taught, heads={**known, **taught.heads})
+            heads = probabilities.heads if probabilities else {}
+            probabilities = replace(taught, heads={**heads, **taught.heads})
     with timed(seconds, "sources"):
         sequence = model.sources[SequenceSource.name]
         assert isinstance(sequence, SequenceSource)
@@ -120,7 +121,7 @@ def update(
         for name, source in model.sources.items():
             source.config = getattr(config, name)  # on as many devices and threads as there are now
             source.go_on()
-        fit_sources(model.sources, interactions_of(frame, vocabulary), final_cut, seconds)
+        fit_sources(model.sources, known, final_cut, seconds)
     figures["seconds"] = seconds
     _log.info("updated: %s", figures)
     return replace(
@@ -131,7 +132,7 @@ def update(
 def _teach(
     ranker: Ranker,
     drawn: _Drawn,
-    frame: pd.DataFrame,
+    known: Interactions,
     table: ItemTable,
     config: RankerTrainingConfig,
     run_dir: Path,
@@ -139,12 +140,10 @@ def _teach(
 ) -> tuple[dict[str, float], Probabilities | None]:
     """Fits the ranker in place, and its probabilities, to what happened after the lesson's cut."""
     teacher, end, pupils = drawn.lesson.teacher, drawn.lesson.end, drawn.pupils
-    # What came since has no number there yet and is item 0, which no list proposes.
-    known = interactions_of(frame[frame[TIMESTAMP] < end], teacher.vocabulary)
     builder = ListBuilder(
         teacher.sources,
         teacher.vocabulary,
-        known,
+        known.before(end).as_known(len(teacher.vocabulary.items)),  # no list proposes item 0
         ranker.heads,
         teacher.target,
         teacher.candidates,

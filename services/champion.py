@@ -92,7 +92,7 @@ class ChampionWatch:
         """Look at the pointer and load what it names, if that is not in service yet. Blocking.
 
         A bundle that is damaged or fails its test is refused, once, and the one before goes on; where there is none,
-        in a service that has just started, the newest earlier champion that works.
+        in a service that has just started, the champion as it was judged, or the newest earlier one that works.
 
         Returns:
             Whether another model is in service now.
@@ -104,18 +104,18 @@ class ChampionWatch:
         except (OSError, ValueError, TypeError) as error:
             log.error("the champion pointer cannot be read: %s: %s", type(error).__name__, error)
             return False
-        asked = champion.tag + champion.since
-        if asked == self._refused or (self.current and self.current.tag == champion.tag):
+        asked = champion.serves + champion.since
+        if asked == self._refused or (self.current and self.current.tag == champion.serves):
             return False
         try:
-            folder = registry.bundle_path(champion.tag)
+            folder = registry.bundle_path(champion.serves)
         except registry.NoChampionError as error:
-            return self._take_packed(error)
-        if self._swap(champion.tag, folder):
+            return self._take_packed(error) or self._take_earlier(champion)
+        if self._swap(champion.serves, folder):
             self._refused = None
             return True
         self._refused = asked
-        return self.current is None and any(self._swap_back(reign.tag) for reign in champion.before)
+        return self._take_earlier(champion)
 
     def _take_packed(self, reason: registry.NoChampionError) -> bool:
         packed = None if self.current else self._packed()
@@ -126,6 +126,10 @@ class ChampionWatch:
             return True
         self._refused = packed[0]
         return False
+
+    def _take_earlier(self, champion: registry.Champion) -> bool:
+        earlier = [tag for tag in (champion.tag, *(reign.tag for reign in champion.before)) if tag != champion.serves]
+        return self.current is None and any(self._swap_back(tag) for tag in earlier)
 
     def _swap_back(self, tag: str) -> bool:
         try:

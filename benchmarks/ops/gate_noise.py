@@ -7,8 +7,8 @@ from typing import Any, Final
 import bentoml
 
 from benchmarks.ops.own_home import own_home
+from flows.bundles import publish_bundle
 from flows.gate import judge
-from flows.publish import publish_bundle
 from flows.train import train_bundle
 from infra.settings import settings
 

@@ -2,13 +2,15 @@
 
 Each month's events are ingested, and the three models answer for the month after their cut, which none has seen. The
 months come through the training step as a schedule would run it; the feature snapshots of a full training are computed
-before the clock starts.
+before the clock starts. Beside them the champion as a month begins: as it was judged, without the newest month, and
+caught up with it, as it answers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +22,14 @@ import pyarrow.compute as pc
 from benchmarks.ops.own_home import empty_home
 from feature_repo import schema as s
 from feature_repo.store import Features
+from flows.bundles import publish_bundle
+from flows.catching_up import catch_up_champion
 from flows.connectors.base import Chunk
 from flows.connectors.complete_journey import CompleteJourney
 from flows.evaluate import held_out, judged_users
 from flows.features import data_timeline
 from flows.frames import catch_up
 from flows.ingest import ingest
-from flows.publish import publish_bundle
 from flows.train import train_bundle
 from infra.settings import Settings
 from models import bundle, registry
@@ -37,6 +40,7 @@ MONTHS: Final = tuple(datetime(2017, month, 1, tzinfo=UTC) for month in range(7,
 WANTED_QUALITY: Final = 0.98
 WANTED_COST: Final = 0.1
 NEVER, ON, ANEW = "never", "going on", "anew"
+JUDGED, CAUGHT_UP = "as judged", "caught up"
 
 
 class Until(CompleteJourney):
@@ -70,8 +74,14 @@ def measure(households: int | None = None) -> dict[str, Any]:
         found = []
         for at, month in enumerate(MONTHS):
             end = MONTHS[at + 1] if at + 1 < len(MONTHS) else datetime(2018, 1, 1, tzinfo=UTC)
+            cpu = time.process_time()
+            answers = catch_up_champion(config)
+            cpu = time.process_time() - cpu
             _ingest(config, month, end, households)
-            found.append(_month(config, first))
+            found.append(
+                {**_month(config, first), "answers": _answers(config, answers, month), "catching up cpu_s": cpu}
+            )
+            print(f"  {found[-1]['answers']}, caught up in {cpu:.0f} s of processor time", flush=True)
     return _figure(found, cost, households)
 
 
@@ -112,6 +122,22 @@ def _month(config: Settings, first: Path) -> dict[str, Any]:
     return month
 
 
+def _answers(config: Settings, answers: registry.Champion, month: datetime) -> dict[str, Any]:
+    """NDCG of the champion in a month that neither of its states has seen."""
+    held = held_out(config)
+    models = {JUDGED: answers.tag, CAUGHT_UP: answers.serves}
+    loaded = {name: bundle.load(registry.bundle_path(tag)) for name, tag in models.items()}
+    catalogue = set(held.events[s.ITEM_ID].unique().to_pylist())
+    since = replace(held, cuts=replace(held.cuts, cut=month))
+    holdout = Holdout(*judged_users(since, loaded[JUDGED].target, catalogue))
+    shown = {name: Shown.by(model, holdout, GateConfig().k) for name, model in loaded.items()}
+    views: tuple[View, ...] = ("all", "novel")
+    return {
+        view: {name: float(np.nanmean(each.ndcg(holdout, view, GateConfig().k))) for name, each in shown.items()}
+        for view in views
+    }
+
+
 def _between(events: pa.Table, start: datetime, end: datetime) -> pa.Table:
     """The rows with start <= time < end."""
     stamps = events[s.TIMESTAMP]
@@ -148,6 +174,13 @@ def _figure(found: list[dict[str, Any]], first: dict[str, float], households: in
         "detail": {
             "cost": cost,
             "shares_of_anew": shares,
+            "caught up beside as judged": {
+                view: float(
+                    np.mean([month["answers"][view][CAUGHT_UP] for month in found])
+                    / np.mean([month["answers"][view][JUDGED] for month in found])
+                )
+                for view in ("all", "novel")
+            },
             "months": found,
             "first_training": first,
             "households": households,

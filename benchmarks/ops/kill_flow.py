@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +69,7 @@ def _undisturbed(root: Path) -> dict[str, float]:
     for name in FLOWS:
         shutil.copytree(home, root / f"before {name}", symlinks=True)
         began = time.perf_counter()
-        status = _start(name, home).wait()
+        status = _start([name], home).wait()
         took[name] = round(time.perf_counter() - began, 1)
         if status:
             raise RuntimeError(f"{name} ended with {status} undisturbed: {_log(home).read_text()[-2000:]}")
@@ -80,7 +81,7 @@ def _killed(root: Path, name: str, after: float) -> bool:
     home = root / KILLED
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(root / f"before {name}", home, symlinks=True)
-    process = _start(name, home)
+    process = _start([name], home)
     try:
         if status := process.wait(after):
             raise RuntimeError(f"{name} ended with {status} before it was killed")
@@ -92,11 +93,11 @@ def _killed(root: Path, name: str, after: float) -> bool:
 
 def _wrong_after_rerun(root: Path, name: str) -> list[str]:
     """Runs the flow and those after it on what the kill left; what is then not as in the home that was left alone."""
-    home, flows = root / KILLED, list(FLOWS)
+    home, later = root / KILLED, list(FLOWS)[list(FLOWS).index(name) + 1 :]
     wrong = [
-        f"{flow} ended with {status}: {_log(home).read_text()[-1000:]}"
-        for flow in flows[flows.index(name) :]
-        if (status := _start(flow, home).wait())
+        f"{', '.join(flows)} ended with {status}: {_log(home).read_text()[-1000:]}"
+        for flows in ([name], later)
+        if flows and (status := _start(flows, home).wait())
     ]
     wrong += differences(_config(root / WHOLE), _config(home))
     doctor = subprocess.run(
@@ -106,8 +107,9 @@ def _wrong_after_rerun(root: Path, name: str) -> list[str]:
     return wrong + ([line for line in doctor.stdout.splitlines() if "error" in line] if doctor.returncode else [])
 
 
-def _start(name: str, home: Path) -> subprocess.Popen[bytes]:
-    code = f"from flows.quiet import quiet_frameworks; quiet_frameworks(); {FLOWS[name]}"
+def _start(names: Sequence[str], home: Path) -> subprocess.Popen[bytes]:
+    """Flows in a process of their own, one after the other."""
+    code = "; ".join(["from flows.quiet import quiet_frameworks; quiet_frameworks()", *(FLOWS[name] for name in names)])
     with _log(home).open("wb") as log:
         # With a server of its own, which dies with it: the flow's process group is killed as a machine would be.
         return subprocess.Popen(

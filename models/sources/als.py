@@ -33,7 +33,7 @@ class AlsConfig:
     alpha: float = 0.5
     """Confidence of an event: 1 + alpha * log1p(decayed weight)."""
     iterations: int = 10
-    update_iterations: int = 3
+    update_iterations: int = 2
     """Of a fit that goes on from the item factors of an earlier one."""
     half_life_days: float = 90.0
     """Decay of the events; the user's own weights at request time have the same."""

@@ -49,7 +49,7 @@ class SequenceConfig:
     """Learning rate of a later fit, relative to the first's."""
     rehearsal: float = 2.0
     """Older windows per newer one in a later fit, so that it does not forget."""
-    update_rehearsal: float = 0.5
+    update_rehearsal: float = 0.25
     """The same where a model goes on from an earlier one night after night: that one has seen all of the older ones."""
     warm_start: bool = True
     """Begin with item embeddings from matrix factorisation: rare items have a place before the first step."""

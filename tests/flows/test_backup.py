@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -345,6 +346,17 @@ def test_what_cannot_be_backed_up(config: Settings) -> None:
     shutil.rmtree(config.bentoml_home / "models/kairos/m3")
     with pytest.raises(BackupError, match="champion kairos:m3 is not in BentoML's store"):
         made(config)
+
+
+def test_the_champion_caught_up_is_taken_along(config: Settings) -> None:
+    store = config.bentoml_home / "models/kairos"
+    pointer = config.home / "champion.json"
+    pointer.write_text(json.dumps({**json.loads(pointer.read_text()), "caught_up": "kairos:m4"}))
+    backup = made(config)
+    assert (backup.folder / HOME / "bentoml/models/kairos/m4").is_dir()
+    assert backup.manifest.champion == "kairos:m3"
+    shutil.rmtree(store / "m4")
+    assert any("kairos:m4, the champion caught up, is" in said for said in made(config).manifest.left_out)
 
 
 def test_what_is_elsewhere_or_gone_is_named(config: Settings) -> None:

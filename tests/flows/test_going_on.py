@@ -9,16 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import bentoml
 import pytest
 import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
+from flows.bundles import newest_bundle, publish_bundle
+from flows.catching_up import catch_up_champion, catch_up_if_possible
 from flows.connectors import connector
 from flows.decisions import Decision, record
+from flows.features import data_timeline
 from flows.going_on import Base, base_of, next_lesson
 from flows.ingest import ingest
-from flows.publish import publish_bundle
 from flows.train import begin, train_bundle
 from infra.settings import Settings
 from models import bundle, registry
@@ -119,7 +122,7 @@ def test_with_nothing_new_it_is_the_same_model(config: Settings) -> None:
 
 def test_where_it_begins_anew_it_says_why(config: Settings) -> None:
     def why(config: Settings, model: TrainingConfig = SMALL) -> str:
-        base = base_of(config, begin(config, model))
+        base = base_of(config, begin(config, model, data_timeline(config)))
         assert isinstance(base, str)
         return base
 
@@ -146,7 +149,7 @@ def test_a_damaged_champion_is_no_base(config: Settings) -> None:
     tag = crown(config, first)
     file = registry.bundle_path(tag) / "items.npz"
     file.write_bytes(file.read_bytes()[:-1])
-    base = base_of(later(config, 4), begin(later(config, 4), SMALL))
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL, data_timeline(later(config, 4))))
     assert isinstance(base, str)
     assert "items.npz" in base
 
@@ -154,7 +157,7 @@ def test_a_damaged_champion_is_no_base(config: Settings) -> None:
 def test_a_damaged_teacher_teaches_nothing(config: Settings) -> None:
     [first] = config.bundles.iterdir()
     (first / "items.npz").write_bytes(b"")
-    base = base_of(later(config, 4), begin(later(config, 4), SMALL))
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL, data_timeline(later(config, 4))))
     assert isinstance(base, Base)
     with pytest.raises(NotUpdatableError, match="cannot be read"):
         base.load(taught=True)
@@ -175,3 +178,39 @@ def test_a_head_that_the_model_lacks_asks_for_a_training_anew(config: Settings, 
     )
     ingest(connector("csv", path=tmp_path / "carts.csv"), config, now=NOW, progress=False)
     assert "heads" in origin(train_bundle(later(config, 4), SMALL))["because"]
+
+
+def test_what_is_in_service_learns_the_days_that_judged_it(config: Settings) -> None:
+    [first] = config.bundles.iterdir()
+    champion = registry.champion(config.champion).tag
+    held = catch_up_champion(config, SMALL)
+    assert (held.tag, held) == (champion, registry.champion(config.champion))
+    known, now = (bundle.load(registry.bundle_path(tag)) for tag in (held.tag, held.serves))
+    assert set(now.item_names) - set(known.item_names) == {f"i{n}" for n in range(25, 30)}
+    about = bundle.manifest(registry.bundle_path(held.serves))
+    newest = datetime.fromtimestamp(about["items_at"], UTC)
+    assert newest == data_timeline(config).newest + timedelta(microseconds=1)
+    assert about["origin"]["goes_on_from"] == champion
+    assert catch_up_champion(config, SMALL) == held  # nothing has happened since
+
+    # What comes next begins with what was judged, and is published in its turn.
+    assert newest_bundle(config) == first
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL, data_timeline(later(config, 4))))
+    assert isinstance(base, Base)
+    assert (base.name, base.teacher) == (champion, first)
+
+
+def test_one_that_is_gone_is_made_anew(config: Settings) -> None:
+    gone = catch_up_champion(config, SMALL).serves
+    bentoml.models.delete(gone)
+    held = catch_up_champion(config, SMALL)
+    assert held.serves not in (gone, held.tag)
+    registry.bundle_path(held.serves)
+
+
+def test_where_the_champion_cannot_go_on_it_answers_as_it_is(config: Settings) -> None:
+    held = registry.champion(config.champion)
+    said = catch_up_if_possible(config)  # with the settings' choices, not those of this champion
+    assert "was trained with other choices" in said
+    assert f"{held.tag} knows what happened until" in said
+    assert registry.champion(config.champion) == held

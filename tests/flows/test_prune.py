@@ -23,7 +23,7 @@ from flows.lake_writer import lake_lock
 from flows.prune import Pruned, prune
 from flows.prune_flow import prune_flow
 from infra.settings import Settings
-from models.registry import TEACHER, bundle_path, crown, publish
+from models.registry import TEACHER, bundle_path, catch_up, crown, publish, rollback
 
 NOW = datetime.now(UTC)
 
@@ -66,6 +66,14 @@ def test_models_that_nothing_leads_to_go_when_they_are_old(config: Settings, tag
     assert published() == set(tags[:3])
     assert all(bundle_path(tag).is_dir() for tag in tags[:3])
     assert [config.evaluation(tag).exists() for tag in tags] == [True, True, True, False]
+
+
+def test_the_champion_caught_up_stays_as_long_as_it_answers(config: Settings, tags: list[str]) -> None:
+    catch_up(config.champion, tags[3], of=tags[1])
+    assert prune(config, keep_days=30, now=NOW + timedelta(days=31)) == Pruned()
+    rollback(config.champion)
+    assert prune(config, keep_days=30, now=NOW + timedelta(days=31)).models == 2
+    assert published() == {tags[0], tags[2]}
 
 
 def test_trainings_go_but_for_the_newest_bundle_and_the_unfinished(config: Settings) -> None:

@@ -24,7 +24,7 @@ def test_a_bento_takes_nothing_from_the_bentos_of_a_home_inside_the_project() ->
 
 def test_a_store_without_any_model_knows_of_none(tmp_path: Path) -> None:
     # In a process of its own: BentoML has one store per process.
-    code = "from pathlib import Path; from flows.publish import published_as; print(published_as(Path('of-today')))"
+    code = "from pathlib import Path; from flows.bundles import published_as; print(published_as(Path('of-today')))"
     environment = os.environ | {"BENTOML_HOME": str(tmp_path)}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -26,7 +26,7 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
     met: list[int] = []
     began = threading.Event()
 
-    def begin(config: Settings, model: object) -> Mock:
+    def begin(config: Settings, model: object, cuts: object) -> Mock:
         at_work.append(1)
         met.append(len(at_work))
         began.set()
@@ -39,7 +39,8 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
 
     monkeypatch.setattr(train, "begin", begin)
     monkeypatch.setattr(train, "_trained", lambda begun, base: (Mock(), Mock()))
-    monkeypatch.setattr(train, "_saved", saved)
+    monkeypatch.setattr(train, "save", saved)
+    monkeypatch.setattr(train, "data_timeline", Mock())
     both = [threading.Thread(target=train.train_bundle, args=(process_home,), kwargs={"anew": True}) for _ in range(2)]
     with caplog.at_level(logging.WARNING, "kairos.training"):
         for one in both:

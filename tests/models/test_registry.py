@@ -20,6 +20,7 @@ from models.registry import (
     NoEarlierChampionError,
     OtherChampionError,
     Reign,
+    catch_up,
     crown,
     publish,
     rollback,
@@ -75,6 +76,24 @@ def test_going_back_goes_further_back_each_time(pointer: Path, tags: list[str]) 
     with pytest.raises(NoEarlierChampionError, match=f"nothing to go back to.*{tags[0]}"):
         rollback(pointer)
     assert history(pointer) == [tags[0]]
+
+
+def test_what_is_caught_up_answers_as_long_as_its_champion_is_in_service(pointer: Path, tags: list[str]) -> None:
+    crown(pointer, tags[0], now=at(0))
+    assert registry.champion(pointer).serves == tags[0]
+    held = catch_up(pointer, tags[1], of=tags[0])
+    assert held == registry.champion(pointer) == Champion(tags[0], at(0).isoformat(), (), tags[1])
+    assert held.serves == tags[1]
+    assert crown(pointer, tags[0]).serves == tags[1]  # again: it is the same model
+    assert catch_up(pointer, None, of=tags[0]).serves == tags[0]
+
+    crown(pointer, tags[2])
+    assert registry.champion(pointer).serves == tags[2]
+    assert history(pointer) == [tags[2], tags[0]]
+    with pytest.raises(OtherChampionError, match=f"{tags[2]} is in service by now, no longer {tags[0]}"):
+        catch_up(pointer, tags[3], of=tags[0])
+    catch_up(pointer, tags[3], of=tags[2])
+    assert rollback(pointer).serves == tags[0]
 
 
 def test_who_was_compared_with_one_does_not_take_the_place_of_another(pointer: Path, tags: list[str]) -> None:

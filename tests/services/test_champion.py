@@ -33,8 +33,9 @@ def bundles(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def _crown(pointer: Path, version: str, since: str = "2024-01-01T00:00:00+00:00") -> None:
-    pointer.write_text(json.dumps({"tag": f"kairos:{version}", "since": since}))
+def _crown(pointer: Path, version: str, since: str = "2024-01-01T00:00:00+00:00", caught_up: str | None = None) -> None:
+    names = {"tag": f"kairos:{version}", "caught_up": caught_up and f"kairos:{caught_up}"}
+    pointer.write_text(json.dumps({**names, "since": since}))
 
 
 def _version(watch: ChampionWatch) -> str | None:
@@ -51,6 +52,33 @@ def test_follows_the_pointer_and_back(bundles: Path) -> None:
         assert watch.follow()
         assert _version(watch) == version
         assert not watch.follow()
+
+
+def test_the_champion_caught_up_answers(bundles: Path) -> None:
+    pointer = bundles / "champion.json"
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    assert watch.follow()
+    _crown(pointer, "one", caught_up="two")
+    assert watch.follow()
+    assert _version(watch) == "two"
+    assert not watch.follow()
+    _crown(pointer, "one")
+    assert watch.follow()
+    assert _version(watch) == "one"
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_service_that_starts_without_what_is_caught_up_answers_as_was_judged(bundles: Path, damage: str) -> None:
+    if damage == "gone":
+        shutil.rmtree(bundles / "two")
+    else:
+        (bundles / "two" / "items.npz").write_bytes(b"")
+    watch = ChampionWatch(bundles / "champion.json")
+    _crown(bundles / "champion.json", "one", caught_up="two")
+    assert watch.follow()
+    assert _version(watch) == "one"
+    assert not watch.follow()
 
 
 def test_a_damaged_bundle_is_refused_until_crowned_again(bundles: Path) -> None:
