@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from feature_repo.errors import FeaturesBusyError
 
 WAIT_S = 60.0
 """How long one writer waits for another."""
+SAID_FROM_S = 10.0
+"""Who may wait for longer says so."""
+
+log = logging.getLogger("kairos.locks")
 
 
 @contextmanager
@@ -27,17 +33,29 @@ def file_lock(path: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
         FeaturesBusyError: another process holds it for longer than `wait_s`; names it and since when.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_s
     with path.open("a+") as file:
-        while not try_lock(file.fileno()):
-            if time.monotonic() >= deadline:
-                file.seek(0)
-                raise busy(what, file.read().strip() or "another process", wait_s)
-            time.sleep(0.05)
+        if not try_lock(file.fileno()):
+            _wait(file, what, wait_s)
         file.truncate(0)
         file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
         file.flush()
         yield
+
+
+def _wait(file: IO[str], what: str, wait_s: float) -> None:
+    if wait_s >= SAID_FROM_S:
+        log.warning("%s is held by %s: this one waits for up to %.0f minutes", what, _holder(file), wait_s / 60)
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if try_lock(file.fileno()):
+            return
+    raise busy(what, _holder(file), wait_s)
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read().strip() or "another process"
 
 
 def busy(what: str, holder: str, waited_s: float) -> FeaturesBusyError:

@@ -27,6 +27,9 @@ from feature_repo.packed_files import PackedFiles
 from feature_repo.packed_source import pack, packed_views
 from feature_repo.store import Features
 
+TURN = "refresher.lock"
+"""In the home: held by who refreshes, as long as it does so again and again"""
+
 
 @dataclass(frozen=True)
 class Refreshed:

@@ -24,7 +24,7 @@ from feature_repo.disk import full_disk_named
 from feature_repo.engines.base import Cut, Engine
 from feature_repo.feature import Feature, Input
 from feature_repo.feature_code import code_digest
-from feature_repo.file_lock import WAIT_S, file_lock
+from feature_repo.file_lock import file_lock
 from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
 
@@ -32,6 +32,8 @@ TABLES: tuple[Input, ...] = ("items", "users")
 """Inputs that carry their own time; their features have one file, not one per moment."""
 KEPT = timedelta(days=30)
 """How long a snapshot stays that neither the timeline nor a backfill asks for."""
+PATIENT_S = 6 * 3600.0
+"""How long a writer waits for another: features of a large lake take hours, and who needs them is better late."""
 
 Progress = Callable[[int, int, str, datetime | None], None]
 """Told after every snapshot: how many are written, of how many, and which one it was."""
@@ -74,6 +76,8 @@ def compute(
     """
     features = list(features)
     written = dict.fromkeys((feature.name for feature in features), 0)
+    if not backfill and not missing(lake, features, moments, into):
+        return written  # nobody who writes others needs to be waited for
     with one_writer(into):
         _clean(into)
         todo = missing(lake, features, moments, into, backfill=backfill)
@@ -158,7 +162,7 @@ def prune(features: Iterable[Feature], moments: Sequence[datetime], into: Path) 
 
 
 @contextmanager
-def one_writer(into: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+def one_writer(into: Path, wait_s: float = PATIENT_S) -> Iterator[None]:
     """Nobody else writes snapshots under `into`.
 
     Raises:

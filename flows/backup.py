@@ -26,11 +26,12 @@ from flows.errors import BackupError
 from flows.lake_layout import sync
 from flows.lake_writer import lake_lock
 from flows.model_store import bundle_folder, model_store
+from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from models.registry import MODEL_NAME, Champion, NoChampionError, champion
 
-LOCK_WAIT_S: Final = 600.0
-"""How long a backup waits for who is writing snapshots or the lake."""
+LOCK_WAIT_S: Final = TIME_LIMITS_S["backup"] / 2
+"""How long a backup waits for who is writing snapshots or the lake; its own limit leaves as much for itself."""
 MADE_ANEW: Final = ("staging", "scratch", "spark", "runs", "bundles", "bentoml", "gx", "platform")
 """In the home, and not in a backup: scratch files, what training leaves, reports, what `kairos up` runs. Of BentoML's
 store the champions are taken."""

@@ -21,7 +21,7 @@ def newest_bundle(config: Settings) -> Path:
     Raises:
         NoChampionError: none was trained yet.
     """
-    folders = sorted(path for path in config.bundles.glob("*") if path.is_dir())
+    folders = sorted(path for path in config.bundles.glob("[!.]*") if path.is_dir())  # a dot: it was never whole
     if not folders:
         raise registry.NoChampionError("no trained bundle: run `kairos train` first")
     return folders[-1]

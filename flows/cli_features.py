@@ -96,10 +96,15 @@ def backfill(
 @app.command()
 def refresh() -> None:
     """Item popularity and trends as of now: online, offline and in the packed item table. A service does it itself."""
-    from flows.present import show_rows
+    from flows.present import console, show_rows
     from flows.refresh import refresh_flow
 
     done = refresh_flow()
+    if done is None:
+        console.print(
+            "Nothing was done: a service does it, others write item features just now, or there is no event."
+        )
+        return
     title = f"As of {done.moment:%Y-%m-%d %H:%M:%S} UTC, with {done.fresh:,} events that no ingest brought in yet"
     show_rows(title, [{"view": view, "rows changed": f"{rows:,}"} for view, rows in done.rows.items()])
 

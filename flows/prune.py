@@ -28,6 +28,8 @@ class Pruned:
     """How many went of each."""
 
     quarantined_batches: int = 0
+    validations: int = 0
+    """Files: results of Great Expectations and their pages"""
     runs: int = 0
     bundles: int = 0
     models: int = 0
@@ -49,11 +51,14 @@ def prune(settings: Settings, *, keep_days: float, now: datetime, wait_s: float 
     before = now - timedelta(days=keep_days)
     with lake_lock(settings, wait_s):
         batches = _drop_batches(settings.quarantine, before)
+    validations = _drop_validations(settings.gx, before)
     runs = _drop_folders(_dated(settings.runs), before)
     teacher = _teacher(settings)
     bundles = _drop_folders([each for each in _dated(settings.bundles)[:-1] if each[1].name != teacher], before)
+    bundles += _drop_folders(_half_written(settings.bundles), before)
     kept = _asked_for(settings)
-    return Pruned(batches, runs, bundles, _drop_models(settings, kept, before), _drop_bentos(kept, before))
+    models, bentos_gone = _drop_models(settings, kept, before), _drop_bentos(kept, before)
+    return Pruned(batches, validations, runs, bundles, models, bentos_gone)
 
 
 def _drop_batches(quarantine: Path, before: datetime) -> int:
@@ -61,6 +66,27 @@ def _drop_batches(quarantine: Path, before: datetime) -> int:
     for batch_id in old:
         quarantine_file(quarantine, batch_id).unlink()
     return len(old)
+
+
+def _drop_validations(gx: Path, before: datetime) -> int:
+    """What an ingest has found of its batch; rejected rows have their reasons with them, in the quarantine."""
+    folders = [folder for folder in gx.rglob("validations") if folder.is_dir()]
+    files = [file for folder in folders for file in folder.rglob("[!.]*") if file.is_file() and _written(file) < before]
+    for file in files:
+        file.unlink()
+        for own in file.parents[:2]:  # the folders of its run and moment, in which nobody writes any more
+            if not any(own.iterdir()):
+                own.rmdir()
+    return len(files)
+
+
+def _written(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _half_written(folder: Path) -> list[tuple[datetime, Path]]:
+    """What trainings left that were killed while they wrote their bundle."""
+    return [(_written(path), path) for path in folder.glob(".*.new")]
 
 
 def _dated(folder: Path) -> list[tuple[datetime, Path]]:

@@ -14,6 +14,7 @@ from asyncio.subprocess import PIPE, Process
 
 from feature_repo.clock import Clock
 from feature_repo.file_lock import try_lock
+from feature_repo.refresh import TURN
 from infra.settings import Settings, environment
 from services.metrics import REFRESHES
 
@@ -39,7 +40,7 @@ class ItemRefresh:
         Of several workers with one home one does it, and another when that one is gone.
         """
         self._settings.home.mkdir(parents=True, exist_ok=True)
-        with (self._settings.home / "refresher.lock").open("a") as turn:
+        with (self._settings.home / TURN).open("a") as turn:
             try:
                 while True:
                     began = asyncio.get_running_loop().time()

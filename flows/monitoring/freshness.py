@@ -96,10 +96,9 @@ def _of_models(
     except (registry.NoChampionError, BundleError, ValueError, TypeError):
         # What cannot be read serves nobody; `kairos doctor` says what is wrong with it.
         return [*stages, _behind("training", now - first, limits.training)]
-    file = config.evaluation(champion.tag)
-    evaluated = (
-        datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else datetime.fromisoformat(champion.since)
-    )
+    file, since = config.evaluation(champion.tag), datetime.fromisoformat(champion.since)
+    # One that is back after a rollback was evaluated in its earlier reign, and is again with the next run.
+    evaluated = max(datetime.fromtimestamp(file.stat().st_mtime, UTC), since) if file.exists() else since
     return [*stages, _behind("evaluation", now - evaluated, limits.evaluation)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +17,9 @@ from infra.thresholds import OutcomeLimits, thresholds
 
 UNNAMED: Final = "unnamed"
 """The variant of impressions that came without one"""
+OTHERS: Final = "others"
+"""All variants beyond those that were shown most: their names are clients' texts, of which there may be any number"""
+MOST_VARIANTS: Final = 20
 _FOLLOWS: Final = {"click rate": (s.CLICK, s.VIEW), "purchase rate": (s.PURCHASE,)}
 """Rate -> the events that count: a shop tells of the opened page as a click or as a view"""
 
@@ -40,7 +43,18 @@ def look_at_outcomes(config: Settings, now: datetime, until: datetime) -> Look:
     about = f"impressions of {middle:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
     if not ours:
         return Look("outcomes", now, f"no {about}")
-    return Look("outcomes", now, about, tuple(compare(ours, theirs, limits)))
+    named = sorted(ours, key=lambda variant: ours[variant]["impressions"], reverse=True)[:MOST_VARIANTS]
+    return Look("outcomes", now, about, tuple(compare(gathered(ours, named), gathered(theirs, named), limits)))
+
+
+def gathered(rates: Mapping[str, Mapping[str, int]], named: Collection[str]) -> dict[str, dict[str, int]]:
+    """The rates of some variants by name, those of the rest added up as `OTHERS`."""
+    found: dict[str, dict[str, int]] = {}
+    for variant, row in rates.items():
+        summed = found.setdefault(variant if variant in named else OTHERS, dict.fromkeys(row, 0))
+        for name, count in row.items():
+            summed[name] += count
+    return found
 
 
 def rates(events: str, start: datetime, end: datetime, follows: timedelta) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ import pytest
 from feature_repo import schema as s
 from feature_repo.lake import Lake
 from flows.monitoring.measured import Look
-from flows.monitoring.outcomes import UNNAMED, compare, look_at_outcomes, rates
+from flows.monitoring.outcomes import MOST_VARIANTS, OTHERS, UNNAMED, compare, gathered, look_at_outcomes, rates
 from infra.settings import Settings
 from infra.thresholds import thresholds
 from tests.flows.shop_days import bring
@@ -115,3 +115,22 @@ def test_no_impressions_are_no_rates(config: Settings) -> None:
     look = look_at_outcomes(config, NOW, NOW)
     assert look.measures == ()
     assert look.about.startswith("no impressions of 2026-04-23")
+
+
+def test_variants_of_any_number_are_few_measures(config: Settings) -> None:
+    shown = [("u", f"i{n}", s.IMPRESSION, -48.0, f"r{n}", f"v{n % 50}") for n in range(60)]
+    add(config, [*shown, ("u", "i49", s.CLICK, -47.0, "r49", None)])
+    look = look_at_outcomes(config, NOW, NOW)
+    impressions = {one.name: one.value for one in look.measures if one.name.startswith("impressions")}
+    assert len(impressions) == MOST_VARIANTS + 1
+    assert sum(impressions.values()) == 60
+    assert all(impressions[f"impressions: v{n}"] == 2 for n in range(10))  # those that were shown most have their names
+    assert impressions[f"impressions: {OTHERS}"] == 30
+
+
+def test_rates_of_the_others_are_added_up() -> None:
+    rates = {name: {"impressions": 10, "click rate": n} for n, name in enumerate("abc")}
+    assert gathered(rates, ["b"]) == {
+        OTHERS: {"impressions": 20, "click rate": 2},
+        "b": {"impressions": 10, "click rate": 1},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from feature_repo.request_log import LoggedRequest, RequestLog
+from flows.bundles import newest_bundle
 from flows.connectors.files import CsvFiles
 from flows.errors import LakeBusyError
 from flows.ingest import ingest
@@ -23,7 +25,7 @@ from flows.lake_writer import lake_lock
 from flows.prune import Pruned, prune
 from flows.prune_flow import prune_flow
 from infra.settings import Settings
-from models.registry import TEACHER, bundle_path, catch_up, crown, publish, rollback
+from models.registry import TEACHER, NoChampionError, bundle_path, catch_up, crown, publish, rollback
 
 NOW = datetime.now(UTC)
 
@@ -109,6 +111,35 @@ def test_rejected_rows_go_and_events_stay(config: Settings, tmp_path: Path) -> N
     assert prune(config, keep_days=1, now=NOW + timedelta(hours=25)).quarantined_batches == 1
     assert list(config.quarantine.iterdir()) == []
     assert {path: path.read_bytes() for path in config.lake.rglob("*") if path.is_file()} == lake
+
+
+def test_old_validations_go_with_their_folders(config: Settings) -> None:
+    kept, old = (
+        [
+            config.gx / "gx/uncommitted" / store / "validations/events" / run / f"20250101T000000/{run}.{kind}"
+            for store, kind in (("", "json"), ("data_docs/local_site", "html"))
+        ]
+        for run in ("newer", "older")
+    )
+    for file in (*kept, *old):
+        file.parent.mkdir(parents=True)
+        file.write_text("found")
+    for file in old:
+        os.utime(file, (0, 0))
+    (config.gx / "gx/uncommitted/validations/.ge_store_backend_id").write_text("id")
+    os.utime(config.gx / "gx/uncommitted/validations/.ge_store_backend_id", (0, 0))
+    assert prune(config, keep_days=1, now=NOW) == Pruned(validations=2)
+    assert all(file.exists() for file in kept)
+    assert not any(file.parents[1].exists() for file in old)
+    assert (config.gx / "gx/uncommitted/validations/.ge_store_backend_id").exists()
+
+
+def test_a_bundle_that_was_never_whole_goes(config: Settings) -> None:
+    (config.bundles / ".20250101T000000.new").mkdir(parents=True)
+    with pytest.raises(NoChampionError, match="no trained bundle"):
+        newest_bundle(config)
+    assert prune(config, keep_days=1, now=NOW).bundles == 0  # somebody may be at it
+    assert prune(config, keep_days=1, now=NOW + timedelta(days=2)).bundles == 1
 
 
 def test_nothing_goes_where_the_settings_say_nothing(config: Settings) -> None:

@@ -42,19 +42,22 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
     monkeypatch.setattr(train, "save", saved)
     monkeypatch.setattr(train, "data_timeline", Mock())
     both = [threading.Thread(target=train.train_bundle, args=(process_home,), kwargs={"anew": True}) for _ in range(2)]
-    with caplog.at_level(logging.WARNING, "kairos.training"):
+    with caplog.at_level(logging.WARNING, "kairos.locks"):
         for one in both:
             one.start()
             began.wait(10)
         for one in both:
             one.join()
     assert met == [1, 1]
-    [said] = [record.getMessage() for record in caplog.records if record.name == "kairos.training"]
-    assert "another training is at work, or snapshots are removed, process" in said
+    [said] = [record.getMessage() for record in caplog.records if record.name == "kairos.locks"]
+    assert "the turn to train, or to remove snapshots, is held by process" in said
 
 
 def test_one_that_takes_too_long_is_not_waited_for(process_home: Settings) -> None:
-    with training_turn(process_home), pytest.raises(FeaturesBusyError, match="the training is held by process"):
+    with (
+        training_turn(process_home),
+        pytest.raises(FeaturesBusyError, match="the turn to train, or to remove snapshots, is held by process"),
+    ):
         train.train_bundle(process_home, wait_s=0.1)
 
 

@@ -19,7 +19,14 @@ from infra.settings import PROJECT_ROOT, Settings
 
 INFRA = PROJECT_ROOT / "infra"
 KUBERNETES = INFRA / "kubernetes"
-PASSWORDS = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p", "PREFECT_PASSWORD": "f", "GRAFANA_PASSWORD": "g"}
+PASSWORDS = {
+    "REDIS_PASSWORD": "r",
+    "POSTGRES_PASSWORD": "p",
+    "PREFECT_DATABASE_PASSWORD": "d",
+    "POSTGRES_ADMIN_PASSWORD": "a",
+    "PREFECT_PASSWORD": "f",
+    "GRAFANA_PASSWORD": "g",
+}
 UID = 10001
 """Of the user in our image."""
 
