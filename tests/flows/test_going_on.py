@@ -156,11 +156,19 @@ def test_a_damaged_champion_is_no_base(config: Settings) -> None:
 
 def test_a_damaged_teacher_teaches_nothing(config: Settings) -> None:
     [first] = config.bundles.iterdir()
+    crown(config, train_bundle(later(config, 4), SMALL))
     (first / "items.npz").write_bytes(b"")
-    base = base_of(later(config, 4), begin(later(config, 4), SMALL, data_timeline(later(config, 4))))
+    base = base_of(later(config, 5), begin(later(config, 5), SMALL, data_timeline(later(config, 5))))
     assert isinstance(base, Base)
     with pytest.raises(NotUpdatableError, match="cannot be read"):
         base.load(taught=True)
+
+
+def test_a_champion_that_teaches_is_read_once(config: Settings) -> None:
+    base = base_of(later(config, 4), begin(later(config, 4), SMALL, data_timeline(later(config, 4))))
+    assert isinstance(base, Base)
+    model, teacher = base.load(taught=True)
+    assert teacher is model
 
 
 def test_snapshots_of_the_next_lesson_are_kept(config: Settings) -> None:
