@@ -101,9 +101,7 @@ def refresh() -> None:
 
     done = refresh_flow()
     if done is None:
-        console.print(
-            "Nothing was done: a service does it, others write item features just now, or there is no event."
-        )
+        console.print("Nothing was done: a service does it, others write item features just now, or there is no event.")
         return
     title = f"As of {done.moment:%Y-%m-%d %H:%M:%S} UTC, with {done.fresh:,} events that no ingest brought in yet"
     show_rows(title, [{"view": view, "rows changed": f"{rows:,}"} for view, rows in done.rows.items()])

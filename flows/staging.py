@@ -25,6 +25,7 @@ from feature_repo import schema as s
 from flows.connectors.base import BEHAVIOUR, ROW_FORM, Chunk, Connector
 from flows.errors import BatchRefusedError
 from flows.quarantine import EVENTS, QuarantineWriter, file_rejected, quarantine_file
+from flows.seen_ids import SeenIds
 from flows.validation import rules
 from flows.validation.checks import Checks, Finding
 from flows.validation.typed import typed_events, typed_table
@@ -131,7 +132,6 @@ def _workspace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect(str(folder / "work.duckdb"), config={"memory_limit": _WORK_MEMORY})
     try:
         con.execute("SET TimeZone = 'UTC'")
-        con.execute(f"CREATE TABLE seen ({s.EVENT_ID} VARCHAR, id_hash UBIGINT)")
         yield con
     finally:
         con.close()
@@ -155,6 +155,7 @@ class _Stager:
         self.now = staged.staged_at
         self.con = con
         self.filed = filed
+        self.seen = SeenIds(con, folder / "seen")
         self.checks = Checks(settings.gx)
         self.rejected = QuarantineWriter(folder / REJECTED_FILE, staged.batch_id, self.now, connector.behaviours)
         self.kept = quarantine_file(settings.quarantine, staged.batch_id)
@@ -261,18 +262,9 @@ class _Stager:
         """
         good = np.ones(len(event_ids), dtype=bool)
         good[np.concatenate(wrong)] = False
-        ids = pa.table({s.EVENT_ID: event_ids.filter(pa.array(good))})
-        self.con.register("ids", ids)
-        # All that was seen is looked through for each chunk: by numbers, a tenth of what the ids themselves take.
-        rows = f"SELECT rowid FROM seen WHERE id_hash IN (SELECT hash({s.EVENT_ID}) FROM ids)"
-        seen = self.con.sql(f"SELECT {s.EVENT_ID} FROM seen WHERE rowid IN ({rows})").to_arrow_table()
-        among_good = ids.column(0).to_pandas().duplicated().to_numpy()
-        if seen.num_rows:
-            among_good |= np.asarray(pc.is_in(ids.column(0), seen.column(0).combine_chunks()))
-        self.con.execute(f"INSERT INTO seen SELECT {s.EVENT_ID}, hash({s.EVENT_ID}) FROM ids")
-        self.con.unregister("ids")
+        ids = event_ids.filter(pa.array(good))
         copies = np.zeros(len(event_ids), dtype=bool)
-        copies[good] = among_good
+        copies[good] = ids.to_pandas().duplicated().to_numpy() | self.seen.take(ids)
         return pd.DataFrame({rules.IS_COPY: copies})
 
     def _ids(self, staged: pa.Table | None, column: str, lake_file: Path) -> pd.Index | None:

@@ -22,7 +22,8 @@ STAGES: Final = ("ingest", "features", "feature checks")
 """Those whose time grows with all events"""
 NEXT: Final = "next batch"
 GROWTH: Final = 1.5
-"""Times the smallest size's time per event that a stage may take, and times the size before the largest's memory."""
+"""Times the smallest size's time per event that a stage may take; and times the size before the largest's memory that
+the stage may take which takes most: that is what a machine has to have."""
 
 
 def measure(sizes: Sequence[int] = SIZES) -> dict[str, Any]:
@@ -33,13 +34,14 @@ def measure(sizes: Sequence[int] = SIZES) -> dict[str, Any]:
     """
     found = {size: _measured(size) for size in sizes}
     per_event, memory = _growth(found, "s_per_million_events", sizes[0]), _growth(found, "peak_mb", sizes[-2])
+    before, peak = (max(found[size].get(stage, {}).get("peak_mb", 0) for stage in STAGES) for size in sizes[-2:])
     whole = all(found[size].keys() >= {*STAGES, NEXT} for size in sizes)
     largest = max(per_event.values(), default=None)
     return {
         "value": largest,
         "unit": f"times the time per event at {sizes[0] / 1e6:g} M events, at up to {sizes[-1] / 1e6:g} M",
         "target": f"<= {GROWTH}; peak memory from {sizes[-2] / 1e6:g} M to {sizes[-1] / 1e6:g} M, too",
-        "met": whole and max(*per_event.values(), *memory.values()) <= GROWTH,
+        "met": whole and max(*per_event.values(), peak / before) <= GROWTH,
         "detail": {
             "time per event": per_event,
             "peak memory": memory,
