@@ -26,6 +26,7 @@ from flows.errors import BackupError
 from flows.lake_layout import sync
 from flows.lake_writer import lake_lock
 from flows.model_store import bundle_folder, model_store
+from flows.mounted_home import half_restored, parts_of
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import Settings
 from models.registry import MODEL_NAME, Champion, NoChampionError, champion
@@ -62,12 +63,14 @@ def back_up(settings: Settings, into: Path, *, keep: int, now: datetime, wait_s:
         now: UTC; the backup's name.
 
     Raises:
-        BackupError: there is nothing to back up, or a database cannot be read.
+        BackupError: there is nothing to back up, a restore was killed half-way, or a database cannot be read.
         LakeBusyError, FeaturesBusyError: somebody writes for longer than `wait_s`.
         DiskFullError: no room; earlier backups are as they were.
     """
     if not settings.home.is_dir():
         raise BackupError(f"there is nothing to back up: KAIROS_HOME={settings.home} does not exist")
+    if half_restored(settings.home):
+        raise BackupError(f"a restore into {settings.home} was killed half-way: run `kairos restore` again first")
     if into.resolve().is_relative_to(settings.home.resolve()):
         raise BackupError(f"{into} lies in the home {settings.home}, and would be lost with it: name another folder")
     into.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,7 @@ def _copier(partial: Path) -> Copier:
 
 def _fill(copier: Copier, settings: Settings, now: datetime, wait_s: float) -> BackupManifest:
     home, backup = settings.home, copier.into
-    parts = [path for path in sorted(home.iterdir()) if path.name not in MADE_ANEW]
+    parts = [path for path in parts_of(home) if path.name not in MADE_ANEW]
     for path in parts:
         if path.suffix == ".db":
             copier.tree(path, path.name, written_once=False)

@@ -24,6 +24,7 @@ from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
 from flows.monitoring.freshness import training_behind
+from flows.mounted_home import half_restored
 from flows.prefect_api import has_own_platform, has_own_service, prefect_url
 from flows.serving import LIVE
 from infra.settings import PROJECT_ROOT, Settings
@@ -88,6 +89,9 @@ def _home(config: Settings) -> Iterator[Diagnosis]:
         return
     if not os.access(config.home, os.W_OK):
         yield Diagnosis("home", "error", f"{config.home} cannot be written", "let this user write there")
+    if half_restored(config.home):
+        yield Diagnosis("home", "error", f"a restore into {config.home} was killed half-way",
+                        "stop services and jobs, then run that kairos restore again")  # fmt: skip
     free = shutil.disk_usage(config.home).free / 1e9
     said = f"{config.home}, {free:.0f} GB free"
     if free < LEAST_FREE_GB:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from feature_repo.disk import full_disk_named
-from feature_repo.file_lock import try_lock
+from feature_repo.file_lock import file_lock, try_lock
 from flows.backup_manifest import HOME, BackupManifest
 from flows.errors import BackupError
 from flows.lake_layout import sync
 from flows.lake_writer import LOCK_FILE
 from flows.model_store import model_store
+from flows.mounted_home import LOCK_FILE as RESTORE_LOCK
+from flows.mounted_home import PARTIAL, exchange, finish, half_restored, parts_of, time_in_name
 from flows.training_turn import LOCK_FILE as TRAINING_LOCK
 from infra.settings import Settings
 
@@ -44,47 +48,82 @@ class Restored:
 
 
 def restore(backup: Path, settings: Settings, *, now: datetime, force: bool = False) -> Restored:
-    """Make the home what it was when the backup was made. It appears whole, by one rename, or not at all.
+    """Make the home what it was when the backup was made.
+
+    It appears whole, by one rename, or not at all. A mount point cannot be renamed: there the parts are renamed one by
+    one, and who is killed between two of them leaves a home that is known as half restored. The next restore, of
+    whatever backup, moves the other parts first.
 
     The backup is read and compared with its manifest first, and stays as it is.
 
     Args:
-        now: UTC; in the name of the home that is moved aside.
+        now: UTC; in the name of what is moved aside.
         force: move a home that is not empty aside; it is never deleted.
 
     Raises:
-        BackupError: it is no backup; the home is not empty, is a mount point, or is being used.
+        BackupError: it is no backup; the home is not empty, is being used, or has a mount point in it where it is one.
         DamagedBackupError: a file is damaged or missing; names it. Nothing was changed.
         DiskFullError: no room; nothing was changed.
+        FeaturesBusyError: another restore is at work in the home, where that is a mount point.
     """
     home = settings.home.absolute()
     manifest = BackupManifest.of(backup)
+    _refuse_in_use(home)
+    put = _put_inside if os.path.ismount(home) else _put_instead
+    aside = put(backup, manifest, settings, now, force)
+    return Restored(manifest, aside, moved=str(home) != manifest.home)
+
+
+def _put_instead(backup: Path, manifest: BackupManifest, settings: Settings, now: datetime, force: bool) -> Path | None:
+    """Build the home beside the one that is there and rename both; returns where that is now."""
+    home = settings.home.absolute()
     has_content = home.is_dir() and any(home.iterdir())
     if has_content and not force:
-        raise BackupError(f"KAIROS_HOME={home} is not empty: name another home, or move it aside with --force")
-    if os.path.ismount(home):
-        raise BackupError(
-            f"KAIROS_HOME={home} is a mount point: restore into a folder on it, KAIROS_HOME={home}/kairos"
-        )
-    _refuse_in_use(home)
+        raise _not_empty(home)
     manifest.check(backup)
-    fresh = home.with_name(f"{home.name}.restoring")
-    shutil.rmtree(fresh, ignore_errors=True)  # of a killed restore
     home.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with full_disk_named(fresh, "nothing was changed"):
-            _copy(backup / HOME, fresh, manifest)
-            _bring_models(fresh, settings)
-    except Exception:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    fresh = home.with_name(f"{home.name}.restoring")
+    with _building(fresh):
+        _bring(backup, fresh, manifest, settings)
     aside = None
     if has_content:
-        aside = home.with_name(f"{home.name}.before-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        aside = home.with_name(f"{home.name}.before-{time_in_name(now)}")
         home.rename(aside)
     fresh.rename(home)  # in the place of nothing or of an empty folder
     sync(home.parent)
-    return Restored(manifest, aside, moved=str(home) != manifest.home)
+    return aside
+
+
+def _put_inside(backup: Path, manifest: BackupManifest, settings: Settings, now: datetime, force: bool) -> Path | None:
+    """Build the home inside of the mount point and exchange the parts; returns where those of before are now."""
+    home, pointer = settings.home.absolute(), settings.champion.name
+    with file_lock(home / RESTORE_LOCK, f"the restore into {home}", wait_s=0):
+        if begun := half_restored(home):
+            is_the_same = BackupManifest.of(begun) == manifest
+            aside = finish(home, begun, pointer, now)
+            if is_the_same:
+                return aside
+        parts = parts_of(home)
+        if parts and not force:
+            raise _not_empty(home)
+        _refuse_mounted(parts)
+        manifest.check(backup)
+        fresh = home / PARTIAL
+        with _building(fresh):
+            _bring(backup, fresh / HOME, manifest, settings)
+            manifest.save(fresh)
+            sync(fresh)
+        return exchange(home, fresh, pointer, now)
+
+
+def _not_empty(home: Path) -> BackupError:
+    return BackupError(f"KAIROS_HOME={home} is not empty: name another home, or move what is there aside with --force")
+
+
+def _refuse_mounted(parts: list[Path]) -> None:
+    for part in parts:
+        if os.path.ismount(part):
+            raise BackupError(f"{part} is a mount point itself and cannot be moved aside: unmount it, then restore")
 
 
 def _refuse_in_use(home: Path) -> None:
@@ -93,6 +132,26 @@ def _refuse_in_use(home: Path) -> None:
             with (home / name).open("a") as file:
                 if not try_lock(file.fileno()):
                     raise BackupError(f"{who} is at work in {home}: stop it first")
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[None]:
+    """A new folder that a failure removes. What a kill leaves of it, the next restore removes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with full_disk_named(folder, "nothing was changed"):
+            yield
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _bring(backup: Path, fresh: Path, manifest: BackupManifest, settings: Settings) -> None:
+    fresh.mkdir(parents=True)
+    _copy(backup / HOME, fresh, manifest)
+    _bring_models(fresh, settings)
+    for folder, _, _ in os.walk(fresh):
+        sync(Path(folder))
 
 
 def _copy(source: Path, target: Path, manifest: BackupManifest) -> None:
