@@ -170,6 +170,7 @@ def catch_up(
 
 app.command()(cli_platform.up)
 app.command()(cli_platform.down)
+app.command()(cli_platform.deploy)
 app.command()(cli_platform.notify)
 app.command()(cli_gate.gate)
 app.command()(cli_gate.approve)

@@ -1,4 +1,4 @@
-"""`kairos up` and `kairos down`: the local platform in one command."""
+"""`kairos up` and `kairos down`, the local platform in one command, and what any Prefect server is told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infra.settings import settings
+from infra.settings import PROJECT_ROOT, settings
 
 
 def up() -> None:
@@ -24,6 +24,15 @@ def up() -> None:
     )  # fmt: skip
 
 
+def deploy() -> None:
+    """Register the deployments, and what looks for runs that died, with Prefect's server; kairos up does it itself."""
+    from flows.present import console
+    from flows.registration import register
+
+    env = {"KAIROS_ROOT": str(PROJECT_ROOT), **os.environ, "PREFECT_API_URL": _prefect_url()}
+    register(env, lambda line: console.print(line, soft_wrap=True, highlight=False))
+
+
 def notify(
     url: Annotated[str, typer.Argument(help="Takes a POST of JSON with `text`: a hook of Slack, Mattermost or Teams")],
 ) -> None:
@@ -31,10 +40,9 @@ def notify(
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.notices import notify as tell
-    from flows.platform import api_url
     from flows.present import console
 
-    with temporary_settings({PREFECT_API_URL: os.environ.get("PREFECT_API_URL") or api_url(settings())}):
+    with temporary_settings({PREFECT_API_URL: _prefect_url()}):
         tell(url)
     console.print("Alarms and failed runs are posted there from now on; alarms are listed in docs/schedules.md.")
 
@@ -45,3 +53,13 @@ def down() -> None:
     from flows.present import console
 
     stop(settings(), lambda line: console.print(line, soft_wrap=True, highlight=False))
+
+
+def _prefect_url() -> str:
+    """Of the server that is named, else of that of kairos up.
+
+    Where one is named no setting is read: a container that only registers has no passwords.
+    """
+    from flows.prefect_api import api_url
+
+    return os.environ.get("PREFECT_API_URL") or api_url(settings())

@@ -23,12 +23,11 @@ import psutil
 from feature_repo.file_lock import file_lock
 from flows.errors import PlatformError
 from flows.json_file import write_json
+from flows.prefect_api import POOL, api_url
 from flows.serving import SERVICE, service_clock
 from infra.settings import PROJECT_ROOT, Settings, environment
 from models import registry
 
-POOL: Final = "kairos"
-DEPLOYMENTS: Final = PROJECT_ROOT / "infra" / "prefect.yaml"
 START_S: Final = 180.0
 """The longest that a part may take until it answers."""
 STOP_S: Final = 30.0
@@ -40,6 +39,9 @@ SERVER: Final = {
     # A run holds its deployment's turn by a lease. Leases in the server's memory end with it, and nobody gives back
     # the turns that the database says are taken: no run of their deployments ever begins again.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # When a run was last heard of is forgotten a minute after its time is up, unless this says when. A machine that was
+    # off for a weekend tells of the runs that it took with it.
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
     # Two thousand runs a day, with their logs and artifacts. They go when they are older than 30 days, in seconds.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
@@ -80,7 +82,7 @@ def parts(config: Settings) -> tuple[Part, ...]:
 
 
 def up(config: Settings, say: Callable[[str], None] = print) -> None:
-    """Start what does not run yet, and register the deployments.
+    """Start what does not run yet, and register the deployments, and who looks for runs that died.
 
     Without a champion there is nothing to serve yet: server and worker are started, and the service by the next call.
 
@@ -88,11 +90,13 @@ def up(config: Settings, say: Callable[[str], None] = print) -> None:
         PlatformError: a part ended, or was not ready in time; it names the part's log.
         FeaturesBusyError: another `up` or `down` is at it for longer than a part may take.
     """
+    from flows.registration import register  # Prefect takes seconds to load, and who asks what runs needs none of it
+
     server, worker, service = parts(config)
     with _alone(config):
         ours = _environment(config)
         _start(config, server, ours, say)
-        _register(ours, say)
+        register(ours, say)
         _start(config, worker, ours, say)
         try:
             registry.champion(config.champion)
@@ -161,23 +165,6 @@ def _wait(part: Part, process: psutil.Process, log: Path) -> None:
         time.sleep(0.2)
 
 
-def _register(env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """The work pool and every deployment, anew: a schedule that was edited holds from now on."""
-    file = str(DEPLOYMENTS.relative_to(PROJECT_ROOT))
-    _prefect(env, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-    _prefect(env, "deploy", "--all", "--prefect-file", file)
-    say(f"deployments: registered from {file}")
-
-
-def _prefect(env: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [_tool("prefect"), "--no-prompt", *arguments],
-        cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise PlatformError(f"prefect {' '.join(arguments[:2])} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
-
-
 def _stop(family: Callable[[], Collection[psutil.Process]]) -> None:
     """Ask all of a part's processes to end, and kill what is left of them after a while.
 
@@ -240,11 +227,6 @@ def _environment(config: Settings) -> dict[str, str]:
         "KAIROS_ROOT": str(PROJECT_ROOT),
     }
     return SERVER | environment(config) | ours
-
-
-def api_url(config: Settings) -> str:
-    """Of the Prefect server that `up` starts."""
-    return f"http://127.0.0.1:{config.prefect_port}/api"
 
 
 def _file(config: Settings, name: str) -> Path:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
-from flows.platform import api_url
 from infra.settings import Settings
+
+POOL: Final = "kairos"
+"""The work pool, as in infra/prefect.yaml"""
+
+
+def api_url(config: Settings) -> str:
+    """Of the Prefect server that `kairos up` starts."""
+    return f"http://127.0.0.1:{config.prefect_port}/api"
 
 
 def prefect_url(config: Settings) -> str:

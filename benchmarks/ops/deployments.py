@@ -10,7 +10,9 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.ops.own_home import own_home
-from flows.platform import DEPLOYMENTS, api_url, down, up
+from flows.platform import down, up
+from flows.prefect_api import api_url
+from flows.registration import DEPLOYMENTS
 from infra.ports import free_port
 
 HOUSEHOLDS: Final = 80

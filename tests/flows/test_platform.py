@@ -27,10 +27,13 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending
 
+from flows import lost_runs
 from flows.errors import PlatformError
 from flows.notices import notify
 from flows.pipeline import PipelineReport
-from flows.platform import DEPLOYMENTS, MARK, POOL, api_url, down, running, up
+from flows.platform import MARK, down, running, up
+from flows.prefect_api import POOL, api_url
+from flows.registration import DEPLOYMENTS
 from flows.status import status
 from infra.ports import free_port
 from infra.settings import Settings, environment
@@ -123,6 +126,12 @@ def test_an_alarm_is_posted_to_the_hook(said: list[str], config: Settings) -> No
         hook.shutdown()
     assert "Kairos: kairos.alarm.model-refused" in Hook.posted[0]
     assert "kairos:abc is refused" in Hook.posted[0]
+
+
+def test_runs_that_die_are_looked_for(said: list[str]) -> None:
+    with get_client(sync_client=True) as client:
+        [automation] = client.read_automations_by_name(lost_runs.NAME)
+    assert [action.type for action in automation.actions] == ["change-flow-run-state"]
 
 
 async def test_drift_triggers_a_training(said: list[str]) -> None:

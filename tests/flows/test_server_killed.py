@@ -1,22 +1,26 @@
-"""A Prefect server that is killed with a run in progress: the turn of its deployment comes back after the lease."""
+"""A Prefect server that is killed with runs in progress and comes back: their turns are free, and they are told of."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import FlowRun
+from prefect.events import Event
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Pending
+from prefect.states import Pending, Running
 
-from flows.platform import SERVER, api_url, parts
+from flows.lost_runs import watch_runs
+from flows.platform import SERVER, parts
+from flows.prefect_api import api_url
 from infra.ports import free_port
 from infra.settings import Settings
 
@@ -36,7 +40,7 @@ def killed_server(config: Settings) -> Iterator[SyncPrefectClient]:
     env = os.environ | SERVER | SHORT_TIMES | {"PREFECT_HOME": str(config.home)}
     process = subprocess.Popen(server.command, env=env, start_new_session=True)
     try:
-        wait_for(str(server.health))
+        wait_for(lambda: answers(str(server.health)), START_S)
         with temporary_settings({PREFECT_API_URL: api_url(config)}), get_client(sync_client=True) as client:
             yield client
     finally:
@@ -44,34 +48,75 @@ def killed_server(config: Settings) -> Iterator[SyncPrefectClient]:
         process.wait()
 
 
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(url, timeout=2).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"{url}: no answer within {START_S} s")
+def wait_for(so: Callable[[], bool], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not so():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not so within {within_s} s")
+        time.sleep(0.5)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def asked(client: SyncPrefectClient) -> str | None:
-    """State of a new run when a worker has asked for its turn."""
-    [deployment] = client.read_deployments()
-    run = client.create_flow_run_from_deployment(deployment.id)
+    """State of a new run of `ingest` when a worker has asked for its turn."""
+    run = client.create_flow_run_from_deployment(client.read_deployment_by_name("ingest/ingest").id)
     done = client.set_flow_run_state(run.id, Pending())
     return done.state and done.state.name
 
 
-def test_a_turn_comes_back_after_the_server_was_killed(tmp_path: Path) -> None:
-    config = Settings(home=tmp_path, prefect_port=free_port())
+def begun(client: SyncPrefectClient, config: Settings) -> FlowRun:
+    """A run of `train` of which a heartbeat was heard, and after it nothing more."""
+    run = client.create_flow_run_from_deployment(client.read_deployment_by_name("train/train").id)
+    client.set_flow_run_state(run.id, Running())
+    heartbeat = Event(
+        event="prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+    )
+    client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")]).raise_for_status()
+    wait_for(lambda: bool(in_database(config, "SELECT 1 FROM automation_bucket")), 30)
+    return run
+
+
+def a_day_passes(config: Settings) -> None:
+    moved = ", ".join(f"\"{name}\" = strftime('%Y-%m-%d %H:%M:%f', \"{name}\", '-1 day')" for name in ("start", "end"))
+    in_database(config, f"UPDATE automation_bucket SET {moved}")
+
+
+def in_database(config: Settings, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(config.home / "prefect.db")) as con, con:
+        return con.execute(statement).fetchall()
+
+
+@pytest.fixture(scope="module")
+def back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SyncPrefectClient, FlowRun]]:
+    """A client of the server that was killed and is back, and a run of which it has heard nothing since."""
+    config = Settings(home=tmp_path_factory.mktemp("home"), prefect_port=free_port())
     with killed_server(config) as client:
+        watch_runs()
         client.create_deployment(client.create_flow_from_name("ingest"), "ingest", concurrency_limit=1)
+        client.create_deployment(client.create_flow_from_name("train"), "train")
         assert asked(client) == "Pending"
+        lost = begun(client, config)
+    a_day_passes(config)
     with killed_server(config) as client:
-        deadline = time.monotonic() + LEASE_S + 60
-        while (state := asked(client)) != "Pending" and time.monotonic() < deadline:
-            assert state == "AwaitingConcurrencySlot"
-            time.sleep(1)
+        yield client, lost
+
+
+def test_a_turn_comes_back_after_the_server_was_killed(back: tuple[SyncPrefectClient, FlowRun]) -> None:
+    client, _ = back
+    deadline = time.monotonic() + LEASE_S + 60
+    while (state := asked(client)) != "Pending" and time.monotonic() < deadline:
+        assert state == "AwaitingConcurrencySlot"
+        time.sleep(1)
     assert state == "Pending"
+
+
+def test_a_run_that_died_with_the_server_is_told_of_a_day_later(back: tuple[SyncPrefectClient, FlowRun]) -> None:
+    client, lost = back
+    watch_runs()  # as the next `kairos up` does
+    wait_for(lambda: client.read_flow_run(lost.id).state_name == "Crashed", 60)

@@ -8,7 +8,7 @@ import re
 import yaml
 
 from flows.notices import FAILED
-from flows.platform import DEPLOYMENTS
+from flows.registration import DEPLOYMENTS
 from flows.time_limits import TIME_LIMITS_S
 from infra.settings import PROJECT_ROOT
 
