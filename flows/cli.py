@@ -23,6 +23,7 @@ from flows import (
     cli_quarantine,
     cli_tune,
 )
+from flows.cli_flows import run_flow
 from flows.cli_options import (
     Behaviours,
     Columns,
@@ -64,11 +65,11 @@ def demo(
 
     details = file_options(items, users, column, item_column, user_column, behaviour, encoding)
     if events is not None:
-        run_demo(settings(), *file_source(events, details))
+        run_flow(run_demo, settings(), *file_source(events, details))
     elif details:
         raise typer.BadParameter(f"{', '.join(details)} describe your own files: name them with --events")
     else:
-        run_demo(settings(), COMPLETE_JOURNEY, {})
+        run_flow(run_demo, settings(), COMPLETE_JOURNEY, {})
 
 
 @app.command()
@@ -105,9 +106,10 @@ def ingest(
     details |= {option: value for option, value in given.items() if value}
     if path is not None and connector in (None, "csv", "parquet"):
         name, options = file_source(path, details)
-        report = ingest_flow(connector or name, options, progress=True)
+        report = run_flow(ingest_flow, connector or name, options, progress=True)
     else:
-        report = ingest_flow(connector or "", {**({"path": str(path)} if path else {}), **details}, progress=True)
+        options = {**({"path": str(path)} if path else {}), **details}
+        report = run_flow(ingest_flow, connector or "", options, progress=True)
     counts = ("read", "accepted", "already_known", "rejected", "items", "users")
     show_rows(f"Batch {report.batch_id}", [{key: f"{getattr(report, key):,}" for key in counts}])
     for what, rules in (("rejected", report.by_rule), ("warning", report.warnings)):
@@ -129,7 +131,7 @@ def train(
     from flows.present import console
     from flows.train import train_flow
 
-    console.print(f"Bundle: {train_flow(anew)}\nNext: kairos publish")
+    console.print(f"Bundle: {run_flow(train_flow, anew)}\nNext: kairos publish")
 
 
 @app.command()
@@ -141,7 +143,7 @@ def publish(
     from flows.publish import publish_flow
     from models.registry import champion
 
-    tag = publish_flow(bundle)
+    tag = run_flow(publish_flow, bundle)
     if (held := champion(settings().champion).tag) == tag:
         console.print(f"In service: {tag}\nNext: kairos serve")
     else:
@@ -165,7 +167,7 @@ def catch_up(
         held = registry.catch_up(pointer, None, of=registry.champion(pointer).tag)
         console.print(f"{held.tag} answers as it was judged", soft_wrap=True)
     else:
-        console.print(catch_up_flow(), soft_wrap=True)
+        console.print(run_flow(catch_up_flow), soft_wrap=True)
 
 
 app.command()(cli_platform.up)
@@ -209,7 +211,7 @@ def evaluate(
         from flows.evaluate import evaluate_flow
         from flows.present import show_leaderboard, show_probabilities
 
-        evaluation = evaluate_flow(tag)
+        evaluation = run_flow(evaluate_flow, tag)
         show_leaderboard(evaluation.leaderboard)
         show_probabilities(evaluation.probabilities)
         return
@@ -346,7 +348,7 @@ def prune(
 
     if not (days or settings().keep_days):
         raise typer.BadParameter("nothing says what is old: name --days, or set KAIROS_KEEP_DAYS")
-    show_rows("Removed", [asdict(prune_flow(days))])
+    show_rows("Removed", [asdict(run_flow(prune_flow, days))])
 
 
 app.command()(cli_capacity.capacity)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_flows import run_flow
 from infra.settings import settings
 
 # The commands import what they run: the frameworks take seconds to load, and --help should not.
@@ -23,7 +24,7 @@ def backup(
     from flows.backup_flow import backup_flow
     from flows.present import console
 
-    made = backup_flow(into, keep)
+    made = run_flow(backup_flow, into, keep)
     about = made.manifest
     console.print(f"Backup: {made.folder}", soft_wrap=True, highlight=False)
     console.print(f"{len(about.files):,} files, {about.bytes / 1e6:,.1f} MB; in service: {about.champion or 'nothing'}")

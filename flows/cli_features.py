@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_flows import run_flow
 from infra.settings import settings
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ def features(context: typer.Context) -> None:
     from flows.features import features_flow
     from flows.present import show_rows
 
-    report = features_flow()
+    report = run_flow(features_flow)
     show_rows("Features", [{"view": view, "new rows": f"{rows:,}"} for view, rows in report.rows.items()])
 
 
@@ -99,7 +100,7 @@ def refresh() -> None:
     from flows.present import console, show_rows
     from flows.refresh import refresh_flow
 
-    done = refresh_flow()
+    done = run_flow(refresh_flow)
     if done is None:
         console.print("Nothing was done: a service does it, others write item features just now, or there is no event.")
         return

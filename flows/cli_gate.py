@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_flows import run_flow
 from infra.settings import settings
 
 SHOWN = 20
@@ -42,7 +43,7 @@ def approve(
     from flows.present import console
     from flows.publish import approve_flow
 
-    console.print(f"In service: {approve_flow(tag, because, by)}")
+    console.print(f"In service: {run_flow(approve_flow, tag, because, by)}")
 
 
 def rollback(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from flows.cli_flows import run_flow
+
 app = typer.Typer(no_args_is_help=True, help="The lake's files: merge the small ones.")
 
 # The commands import what they run: the frameworks take seconds to load, and --help should not.
@@ -15,7 +17,7 @@ def compact() -> None:
     from flows.compaction_flow import compact_flow
     from flows.present import show_rows
 
-    done = compact_flow()
+    done = run_flow(compact_flow)
     row = {
         "files": f"{done.files_before:,} -> {done.files_after:,}",
         "rows": f"{done.rows:,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from flows.cli_flows import run_flow
 from infra.settings import settings
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ def monitor(context: typer.Context) -> None:
     from flows.monitor import monitor_flow, rows
     from flows.present import console, show_rows
 
-    looks = monitor_flow()
+    looks = run_flow(monitor_flow)
     for look in looks:
         show_rows(f"{look.part}: {look.about}", rows(look))
     if any(look.broken for look in looks):

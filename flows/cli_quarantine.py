@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_flows import run_flow
 from infra.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Rejected rows: list them, fix them, bring them in.")
@@ -82,7 +83,7 @@ def replay(
     from flows.present import console, show_rows
     from flows.replay import replay_flow
 
-    report = replay_flow(batch, fixed)
+    report = run_flow(replay_flow, batch, fixed)
     counts = ("replayed", "resolved", "already_known", "already_resolved", "open")
     show_rows(f"Replay of {batch}", [{name: f"{getattr(report, name):,}" for name in counts}])
     for (table, row), rules in list(report.broken.items())[:20]:

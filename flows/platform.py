@@ -129,6 +129,11 @@ def _alone(config: Settings) -> Iterator[None]:
         yield
 
 
+def server_answers(config: Settings) -> bool:
+    """Whether the Prefect server that `up` started for this home is there."""
+    return _running(config, "server") is not None and _answers(f"{api_url(config)}/health")
+
+
 def running(config: Settings) -> Mapping[str, int | None]:
     """Part -> its process's number, None where it does not run."""
     found = {part.name: _running(config, part.name) for part in parts(config)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from flows import cli
 from flows.cli import app
 from flows.cli_options import pairs
 from infra.settings import Settings
@@ -31,6 +33,11 @@ def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert command in result.output
+
+
+@pytest.mark.parametrize("file", sorted(Path(cli.__file__).parent.glob("cli*.py")), ids=lambda file: file.stem)
+def test_no_command_calls_a_flow_past_the_local_platform(file: Path) -> None:
+    assert set(re.findall(r"\b(\w+_flow)\(", file.read_text())) <= {"run_flow"}
 
 
 def test_an_error_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 from uuid import UUID
@@ -27,7 +28,8 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending
 
-from flows import lost_runs
+from flows import cli_flows, lost_runs
+from flows.cli_flows import run_flow
 from flows.errors import PlatformError
 from flows.notices import notify
 from flows.pipeline import PipelineReport
@@ -109,19 +111,24 @@ class Hook(BaseHTTPRequestHandler):
         """Not on stderr."""
 
 
-ALARM = "from flows.alarms import alarm; alarm('model-refused', 'kairos:abc is refused')"
+ALARM = """
+from flows.alarms import alarm
+from flows.cli_flows import run_flow
+
+run_flow(alarm, "model-refused", "kairos:abc is refused")
+"""
 
 
 def test_an_alarm_is_posted_to_the_hook(said: list[str], config: Settings) -> None:
-    server = {"PREFECT_API_URL": api_url(config)}
+    env = {name: value for name, value in environment(config).items() if name != "PREFECT_API_URL"}
     with HTTPServer(("127.0.0.1", 0), Hook) as hook:
         Thread(target=hook.serve_forever, daemon=True).start()
         for _ in range(2):  # the second takes the place of the first
             notify(f"http://127.0.0.1:{hook.server_port}/")
         deadline = time.monotonic() + 60
         while not Hook.posted and time.monotonic() < deadline:
-            # In a process of its own, as a run is; again until the server has taken the automation up.
-            subprocess.run([sys.executable, "-c", ALARM], env=environment(config) | server, check=True)
+            # As a command raises it, told of no server; again until the server has taken the automation up.
+            subprocess.run([sys.executable, "-c", ALARM], env=env, check=True)
             time.sleep(2)
         hook.shutdown()
     assert "Kairos: kairos.alarm.model-refused" in Hook.posted[0]
@@ -132,6 +139,19 @@ def test_runs_that_die_are_looked_for(said: list[str]) -> None:
     with get_client(sync_client=True) as client:
         [automation] = client.read_automations_by_name(lost_runs.NAME)
     assert [action.type for action in automation.actions] == ["change-flow-run-state"]
+
+
+def test_commands_run_flows_there_unless_another_server_is_named(
+    said: list[str], config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_flows, "settings", lambda: config)
+    with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}):
+        assert run_flow(PREFECT_API_URL.value) == "http://elsewhere/api"
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert run_flow(PREFECT_API_URL.value) == api_url(config)
+        # The platform of another home, on the same port, is none of this one's.
+        monkeypatch.setattr(cli_flows, "settings", lambda: config.model_copy(update={"home": tmp_path}))
+        assert run_flow(PREFECT_API_URL.value) is None
 
 
 async def test_drift_triggers_a_training(said: list[str]) -> None:
@@ -173,7 +193,7 @@ def test_starting_again_starts_only_what_is_missing(said: list[str], config: Set
     assert [line for line in lines if "runs already" in line] == ["server: runs already", "service: runs already"]
 
 
-def test_a_port_that_something_else_has_is_told(said: list[str], config: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_port_that_something_else_has_is_told(said: list[str], config: Settings, tmp_path: Path) -> None:
     elsewhere = config.model_copy(update={"home": tmp_path})
     with pytest.raises(PlatformError, match="server: something else answers at"):
         up(elsewhere, lambda line: None)

@@ -31,7 +31,7 @@ def test_a_second_training_says_whom_it_waits_for_and_begins_when_the_first_has_
         met.append(len(at_work))
         began.set()
         time.sleep(0.5)
-        return Mock()
+        return Mock(run=process_home.runs / "of-today")
 
     def saved(*trained: object) -> Path:
         at_work.pop()
@@ -78,7 +78,7 @@ def test_no_snapshot_goes_while_a_training_may_read_it(process_home: Settings) -
 def test_a_run_that_hangs_ends_at_its_limit_and_the_next_has_its_turn(
     process_home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "begin", lambda config, model: time.sleep(60))
+    monkeypatch.setattr(train, "data_timeline", lambda config: time.sleep(60))
     began = time.monotonic()
     state = train.train_flow.with_options(timeout_seconds=2)(return_state=True)
     assert (state.name, time.monotonic() - began < 30) == ("TimedOut", True)
