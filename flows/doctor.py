@@ -25,7 +25,8 @@ from feature_repo.store import Features
 from flows.feature_plan import plan
 from flows.monitoring.freshness import training_behind
 from flows.mounted_home import half_restored
-from flows.prefect_api import has_own_platform, has_own_service, prefect_url
+from flows.prefect_api import has_own_service, prefect_url
+from flows.schedules import missing
 from flows.serving import LIVE
 from infra.settings import PROJECT_ROOT, Settings
 from infra.thresholds import thresholds
@@ -235,13 +236,8 @@ def _service(config: Settings) -> Iterator[Diagnosis]:
 
 
 def _schedules(config: Settings) -> Iterator[Diagnosis]:
-    api = prefect_url(config)
-    try:
-        up = httpx.get(f"{api}/health", timeout=2).is_success
-    except httpx.HTTPError:
-        up = False
-    if up:
-        yield Diagnosis("schedules", "ok", f"Prefect answers at {api}")
-    else:
-        todo = "kairos up, or set" if has_own_platform(config) else "start it, or correct"
-        yield Diagnosis("schedules", "warning", f"no Prefect server answers at {api}", f"{todo} PREFECT_API_URL")
+    lacking = missing(config)
+    for each in lacking:
+        yield Diagnosis("schedules", "warning", each.said, each.todo)
+    if not lacking:
+        yield Diagnosis("schedules", "ok", f"Prefect at {prefect_url(config)} has a worker and every deployment")

@@ -15,7 +15,7 @@ from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, has_event
 from feature_repo.lake import Lake
 from flows.backup_manifest import backups_in
 from flows.platform import running
-from flows.prefect_api import has_own_platform, has_own_service
+from flows.prefect_api import has_own_platform, has_own_service, prefect_url
 from infra.settings import Settings
 from models import registry
 
@@ -24,13 +24,13 @@ SHOWN = 3
 
 
 def status(config: Settings) -> dict[str, dict[str, Any]]:
-    """Part -> what is known of it, with `state` saying what is missing; the platform only where there is one here."""
+    """Part -> what is known of it, with `state` saying what is missing."""
     return {
         "data": _data(config),
         "features": _features(config),
         "model": _model(config),
         "service": _service(config),
-        **({"platform": _platform(config)} if has_own_platform(config) else {}),
+        "platform": _platform(config) if has_own_platform(config) else _platform_elsewhere(config),
         "event log": _events(config),
         "backup": _backup(config),
     }
@@ -90,6 +90,13 @@ def _platform(config: Settings) -> dict[str, Any]:
     if stopped and state == "ok":
         state = f"{', '.join(stopped)} does not run: kairos up starts it"
     return {"state": state, **{name: f"process {pid}" for name, pid in found.items() if pid}}
+
+
+def _platform_elsewhere(config: Settings) -> dict[str, Any]:
+    from flows.schedules import missing  # Prefect takes seconds to load, and the platform here is looked at without it
+
+    lacking = "; ".join(f"{each.said}: {each.todo}" for each in missing(config))
+    return {"state": lacking or "ok", "url": prefect_url(config)}
 
 
 def _events(config: Settings) -> dict[str, Any]:

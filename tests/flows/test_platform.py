@@ -36,6 +36,7 @@ from flows.pipeline import PipelineReport
 from flows.platform import MARK, down, running, up
 from flows.prefect_api import POOL, api_url
 from flows.registration import DEPLOYMENTS
+from flows.schedules import missing
 from flows.status import status
 from infra.ports import free_port
 from infra.settings import Settings, environment
@@ -77,6 +78,13 @@ async def test_every_deployment_is_registered_with_its_schedule(said: list[str])
         [schedule] = known[wanted["name"]].schedules
         assert schedule.schedule.cron == wanted["schedules"][0]["cron"]
         assert known[wanted["name"]].work_pool_name == POOL
+
+
+def test_nothing_is_missing(said: list[str], config: Settings) -> None:
+    deadline = time.monotonic() + 60
+    while (lacking := missing(config)) and time.monotonic() < deadline:
+        time.sleep(1)  # the worker tells of itself a little after its start
+    assert lacking == []
 
 
 async def test_the_schedules_make_runs(said: list[str]) -> None:
