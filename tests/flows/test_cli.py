@@ -18,7 +18,7 @@ from infra.settings import Settings
 
 COMMANDS = [
     "demo", "ingest", "features", "train", "publish", "rollback", "evaluate", "recommend", "replay", "serve", "status",
-    "keys", "quarantine", "lake", "monitor", "backup", "restore", "prune",
+    "keys", "quarantine", "lake", "monitor", "backup", "restore", "prune", "up", "down", "deploy", "notify",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_whoever_is_told_of_failures_is_told_of_runs_at_their_limit() -> None:
 
 def test_the_page_names_them() -> None:
     page = (PROJECT_ROOT / "docs" / "schedules.md").read_text()
-    told = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE))
+    told = dict(re.findall(r"^\| `([\w-]+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE))
     wanted = {
         name: f"{limit / 3600:.0f} h" if (limit := TIME_LIMITS_S[name]) >= 3600 else f"{limit / 60:.0f} min"
         for name in FLOWS
