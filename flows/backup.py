@@ -32,7 +32,7 @@ from infra.settings import Settings
 from models.registry import MODEL_NAME, Champion, NoChampionError, champion
 
 LOCK_WAIT_S: Final = TIME_LIMITS_S["backup"] / 2
-"""How long a backup waits for who is writing snapshots or the lake; its own limit leaves as much for itself."""
+"""How long a backup waits for who is writing snapshots or the lake; a run's own limit ends it."""
 MADE_ANEW: Final = ("staging", "scratch", "spark", "runs", "bundles", "bentoml", "gx", "platform")
 """In the home, and not in a backup: scratch files, what training leaves, reports, what `kairos up` runs. Of BentoML's
 store the champions are taken."""

@@ -12,6 +12,7 @@ import logging
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -32,13 +33,18 @@ from models.errors import BundleError, NotUpdatableError
 from models.training import TrainingConfig
 from models.update import update
 
+TRIES: Final = 3
+"""Another champion may come into service meanwhile."""
+
 _log = logging.getLogger(__name__)
 
 
 def catch_up_champion(
     config: Settings, model: TrainingConfig | None = None, wait_s: float = WAIT_S
 ) -> registry.Champion:
-    """Have the champion answer with all that the lake holds; nothing happens where it does already.
+    """Have the champion answer with all that the lake holds.
+
+    Nothing happens where it does already, or where somebody wants it to answer as it was judged.
 
     Args:
         model: the choices of a training; None: those of the settings.
@@ -53,14 +59,15 @@ def catch_up_champion(
     """
     with training_turn(config, wait_s):
         held, now = registry.champion(config.champion), _everything(data_timeline(config))
-        if _knows_all(held, now):
+        if held.is_held or _knows_all(held, now):
             return held
         folder = registry.bundle_path(held.tag)
         registry.check(folder)
         about = bundle.manifest(folder)
-        if not about["origin"]:
-            raise NotUpdatableError(f"{held.tag} does not say how it was trained")
-        origin = replace(Origin(**about["origin"]), goes_on_from=held.tag)
+        try:
+            origin = replace(Origin(**about["origin"]), goes_on_from=held.tag)
+        except (KeyError, TypeError) as error:
+            raise NotUpdatableError(f"{held.tag} does not say how it was trained") from error
         begun = begin(config, model or configured(config), now)
         if unlike := difference(held.tag, about, origin, begun):
             raise NotUpdatableError(unlike)
@@ -87,24 +94,29 @@ def catch_up_if_possible(config: Settings, wait_s: float = WAIT_S) -> str:
     Raises:
         NoChampionError, BundleError: as `catch_up_champion`.
     """
-    try:
-        held = catch_up_champion(config, wait_s=wait_s)
-    except (NotUpdatableError, registry.OtherChampionError, FeaturesBusyError) as error:
-        held, why = registry.champion(config.champion), f": {error}"
-        _log.warning("%s is not caught up: %s", held.tag, error)
-    else:
-        why = ""
-    return f"{held.tag} knows what happened until {_known_until(held):%Y-%m-%d %H:%M} UTC{why}"
+    why: Exception
+    for _ in range(TRIES):
+        try:
+            held = catch_up_champion(config, wait_s=wait_s)
+            return f"{held.tag} answers by what happened until {_known_until(held.serves):%Y-%m-%d %H:%M} UTC"
+        except registry.OtherChampionError as error:
+            why = error  # that one, then
+        except (NotUpdatableError, FeaturesBusyError) as error:
+            why = error
+            break
+    held = registry.champion(config.champion)
+    _log.warning("%s is not caught up: %s", held.tag, why)
+    return f"{held.tag} answers as before, by no more than it knew: {why}"
 
 
-def _known_until(held: registry.Champion) -> datetime:
-    return datetime.fromtimestamp(bundle.manifest(registry.bundle_path(held.serves))["items_at"] or 0.0, UTC)
+def _known_until(tag: str) -> datetime:
+    return datetime.fromtimestamp(bundle.manifest(registry.bundle_path(tag))["items_at"] or 0.0, UTC)
 
 
 def _knows_all(held: registry.Champion, now: Timeline) -> bool:
     try:
         registry.check(registry.bundle_path(held.serves))
-        return _known_until(held) >= now.cut
+        return _known_until(held.serves) >= now.cut
     except (registry.NoChampionError, BundleError):
         return False  # gone or damaged: it is made anew
 

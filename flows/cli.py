@@ -154,7 +154,7 @@ def publish(
 @app.command("catch-up")
 def catch_up(
     as_judged: Annotated[
-        bool, typer.Option("--as-judged", help="Back: have it answer as it was judged, until it is caught up again")
+        bool, typer.Option("--as-judged", help="Back: have it answer as it was judged, until this is run without it")
     ] = False,
 ) -> None:
     """Have the champion learn what happened since it was trained, its holdout included, and answer with it."""
@@ -162,12 +162,15 @@ def catch_up(
     from flows.present import console
     from models import registry
 
+    pointer = settings().champion
+    held = registry.champion(pointer)
     if as_judged:
-        pointer = settings().champion
-        held = registry.catch_up(pointer, None, of=registry.champion(pointer).tag)
+        registry.catch_up(pointer, held.tag, of=held.tag)
         console.print(f"{held.tag} answers as it was judged", soft_wrap=True)
-    else:
-        console.print(run_flow(catch_up_flow), soft_wrap=True)
+        return
+    if held.is_held:
+        registry.catch_up(pointer, None, of=held.tag)
+    console.print(run_flow(catch_up_flow), soft_wrap=True)
 
 
 app.command()(cli_platform.up)

@@ -201,6 +201,7 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
     if held.caught_up:
         try:
             registry.check(registry.bundle_path(held.caught_up))
+            smoke.try_out(bundle.load(registry.bundle_path(held.caught_up)))
         except (registry.NoChampionError, ModelError) as error:
             yield Diagnosis("model", "error", f"the champion caught up is not: {error}",
                             "kairos catch-up")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from prefect import flow, task
@@ -20,6 +21,7 @@ from flows.time_limits import TIME_LIMITS_S
 from flows.timeline import Timeline, just_before
 from infra.settings import Settings, settings
 from models import bundle, registry
+from models.errors import SeenHoldoutError
 from models.evaluation import items_of, leaderboard
 from models.judged_probabilities import Judged, judge_probabilities
 from models.recommender import Recommender
@@ -45,9 +47,16 @@ def evaluate_bundle(config: Settings, tag: str) -> Evaluation:
 
     Raises:
         NoChampionError: the store holds no such bundle.
+        SeenHoldoutError: it has learned from days that it would be judged on.
     """
-    recommender = bundle.load(registry.bundle_path(tag))
-    held = held_out(config)
+    folder, held = registry.bundle_path(tag), held_out(config)
+    until = bundle.manifest(folder)["items_at"]
+    if until is not None and until > held.cuts.cut.timestamp():
+        raise SeenHoldoutError(
+            f"{tag} knows what happened until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC, part of the "
+            f"holdout from {held.cuts.cut:%Y-%m-%d %H:%M} on: evaluate the champion that it is a later state of"
+        )
+    recommender = bundle.load(folder)
     board: Leaderboard = leaderboard(recommender, *_judged(recommender, held), seed=config.seed)
     write_json(config.evaluation(tag), board)
     cut, end = held.cuts.cut.timestamp(), held.cuts.end.timestamp()

@@ -57,5 +57,5 @@ def _automation() -> AutomationCore:
 
 
 def _does(automation: AutomationCore) -> tuple[Any, ...]:
-    """When it acts, and how."""
-    return automation.trigger.model_dump(), [action.model_dump() for action in automation.actions]
+    """Whether and when it acts, and how."""
+    return automation.enabled, automation.trigger.model_dump(), [action.model_dump() for action in automation.actions]

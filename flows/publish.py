@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.alarms import alarm
@@ -77,7 +77,7 @@ def _judge(tag: str) -> Decision:
 
 @flow(name="publish", flow_run_name=run_name, timeout_seconds=TIME_LIMITS_S["publish"])
 def publish_flow(folder: Path | None = None) -> str:
-    """Publish a bundle, by default the newest; if the gate lets it, put it into service, catch it up, build its Bento.
+    """Publish a bundle, by default the newest; if the gate lets it, put it into service, build its Bento, catch it up.
 
     Without a folder a bundle that was published before is left alone: whatever was decided of it, or a rollback after
     it, stays. A run that was killed is brought to its end.
@@ -91,7 +91,7 @@ def publish_flow(folder: Path | None = None) -> str:
     known = None if folder else published_as(newest_bundle(settings()))
     if known and was_decided(settings(), known):
         held = _in_service(settings())
-        if held and held.tag == known and not (is_packed(known) or is_packed(held.serves)):
+        if held and held.tag == known and not is_packed(known):
             _take_up(known)
         else:
             create_markdown_artifact(key="champion", markdown=f"Nothing new: the newest bundle is `{known}` already")
@@ -143,6 +143,10 @@ def refusal(decision: Decision) -> str:
 
 
 def _take_up(tag: str) -> None:
-    """What is done of a champion that is in service: it learns the days that judged it, and is packed."""
-    said, bento = _catch_up(), _build()
-    create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{bento}`. {said}")
+    """What is done of a champion that is in service: it is packed, and learns the days that judged it.
+
+    It serves whether it can learn them or not: what goes wrong is told, and the deployment tries again.
+    """
+    create_markdown_artifact(key="champion", markdown=f"In service: `{tag}`, packed as `{_build()}`")
+    if (learned := _catch_up(return_state=True)).is_failed():
+        get_run_logger().error("%s answers as it was judged: %s", tag, learned.message)

@@ -13,6 +13,7 @@ from typing import Final
 
 from feature_repo.disk import full_disk_named
 from feature_repo.file_lock import file_lock, try_lock
+from feature_repo.refresh import TURN
 from flows.backup_manifest import HOME, BackupManifest
 from flows.errors import BackupError
 from flows.lake_layout import sync
@@ -26,7 +27,7 @@ from infra.settings import Settings
 _HELD_AT_WORK: Final = {
     LOCK_FILE: "an ingest or a compaction",
     "applier.lock": "a service",
-    "refresher.lock": "a service",
+    TURN: "a service, or a refresh of item features",
     "features.lock": "a run of the features",
     TRAINING_LOCK: "a training",
 }

@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 
 from feature_repo.file_lock import file_lock
+from feature_repo.refresh import TURN
 from flows.errors import ServeError
 from flows.model_store import model_store
 from flows.serving import clock_start, serve_command, wait_until_ready
@@ -99,7 +100,7 @@ def _running(trial: Settings) -> Iterator[str]:
     own = {"BENTOML_HOME": str(trial.bentoml_home), "TMPDIR": str(trial.home)}
     # In a session of its own no Ctrl-C reaches it. It ends with its input, so with us, however that happens.
     command = [sys.executable, "-m", "flows.ends_with_input", *serve_command(trial)]
-    with file_lock(trial.home / "refresher.lock", "the trial's refresh"), log.open("wb") as written:
+    with file_lock(trial.home / TURN, "the trial's refresh"), log.open("wb") as written:
         process = subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=environment(trial) | own, start_new_session=True,
             stdin=subprocess.PIPE, stdout=written, stderr=written,

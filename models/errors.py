@@ -23,6 +23,10 @@ class NotUpdatableError(ModelError):
     """A model cannot go on from where it is; the message says what it lacks. Train anew."""
 
 
+class SeenHoldoutError(ModelError):
+    """A model would be judged on what it has learned from; the message says until when it knows what happened."""
+
+
 class BundleError(ModelError):
     """A bundle's folder is incomplete, of another format, or was written by an unknown version."""
 

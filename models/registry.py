@@ -63,12 +63,17 @@ class Champion(Reign):
     before: tuple[Reign, ...] = ()
     """The champions before it, newest first; those that were rolled back are left out."""
     caught_up: str | None = None
-    """Tag of the same model with what happened since it was trained; nobody can judge it yet"""
+    """Tag of the same model with what happened since it was trained, which nobody can judge yet. Its own: it is held"""
 
     @property
     def serves(self) -> str:
         """Tag of the bundle that answers."""
         return self.caught_up or self.tag
+
+    @property
+    def is_held(self) -> bool:
+        """It answers as it was judged, because somebody wants it to."""
+        return self.caught_up == self.tag
 
     @property
     def version(self) -> str:
@@ -139,7 +144,7 @@ def catch_up(pointer: Path, tag: str | None, *, of: str) -> Champion:
     """Have a published bundle answer in the champion's place; the champion stays what others are compared with.
 
     Args:
-        tag: of the bundle; None: the champion itself answers.
+        tag: of the bundle; the champion's own: that answers until somebody says otherwise; None: nothing is said.
         of: tag of the champion that it is a later state of.
 
     Raises:

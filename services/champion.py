@@ -91,8 +91,9 @@ class ChampionWatch:
     def follow(self) -> bool:
         """Look at the pointer and load what it names, if that is not in service yet. Blocking.
 
-        A bundle that is damaged or fails its test is refused, once, and the one before goes on; where there is none,
-        in a service that has just started, the champion as it was judged, or the newest earlier one that works.
+        A bundle that is damaged or fails its test is refused, once, and the one before goes on. But a champion that
+        cannot be read as it is caught up answers as it was judged; and a service that has just started, and has none
+        before, takes the newest earlier champion that works.
 
         Returns:
             Whether another model is in service now.
@@ -128,8 +129,10 @@ class ChampionWatch:
         return False
 
     def _take_earlier(self, champion: registry.Champion) -> bool:
-        earlier = [tag for tag in (champion.tag, *(reign.tag for reign in champion.before)) if tag != champion.serves]
-        return self.current is None and any(self._swap_back(tag) for tag in earlier)
+        answers = self.current and self.current.tag
+        if answers != champion.tag != champion.serves and self._swap_back(champion.tag):
+            return True
+        return answers is None and any(self._swap_back(reign.tag) for reign in champion.before)
 
     def _swap_back(self, tag: str) -> bool:
         try:

@@ -13,15 +13,14 @@ from models.registry import MODEL_NAME, NoChampionError, champion
 
 
 def packed_model(pointer: Path) -> BentoModel | None:
-    """A reference to what answers for the champion, or to it, else to the store's newest bundle; None: it has none.
+    """A reference to the champion, else to the newest bundle in the store; None if there is none.
 
     BentoML refuses to start a service whose class names a model that does not exist, so nothing may be named then.
     In a Bento that runs elsewhere the store is the Bento's own, and holds the one bundle that was packed.
     """
     tags = [f"{MODEL_NAME}:latest"]
     with suppress(NoChampionError):
-        held = champion(pointer)
-        tags[:0] = [held.serves, held.tag]
+        tags.insert(0, champion(pointer).tag)
     for tag in tags:
         try:
             return BentoModel(str(bentoml.models.get(tag).tag))

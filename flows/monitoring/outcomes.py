@@ -117,7 +117,7 @@ def compare(
     for variant, row in ours.items():
         shown = row["impressions"]
         found.append(Measured(f"impressions: {variant}", shown))
-        before = theirs.get(variant)
+        before = theirs.get(variant) if variant != OTHERS else None  # of which there were others
         for name in _FOLLOWS:
             found.append(Measured(f"{name}: {variant}", row[name] / shown))
             if before is None or min(shown, before["impressions"]) < limits.least_impressions:

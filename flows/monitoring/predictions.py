@@ -110,7 +110,7 @@ def look_at_predictions(config: Settings, now: datetime) -> Look:
     users = before.users if before else sample(config, limits.users)
     if len(users) < limits.least_users:
         return Look("predictions", now, f"{len(users)} users are too few to ask {tag}")
-    told = ask(config, tag, users, now, before.edges if before else ())
+    told = ask(config, champion.serves, users, now, before.edges if before else ())
     if before is None:
         told.save(file)
         return Look(

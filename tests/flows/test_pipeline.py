@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 
 import bentoml
+import pytest
 from prefect.client.orchestration import get_client
 
+from flows.evaluate import evaluate_bundle
 from flows.feature_readers import live_features
+from flows.features import data_timeline
 from flows.ingest_flow import ingest_flow
 from flows.pipeline import PipelineReport
 from flows.serving import recommend
 from flows.status import status
 from infra.settings import Settings
-from models import registry
+from models import bundle, registry
+from models.errors import SeenHoldoutError
 
 from .conftest import HOUSEHOLDS
 
@@ -54,6 +58,18 @@ def test_the_bundle_is_champion_and_packed_in_a_bento(pipeline: PipelineReport, 
     assert registry.champion(slice_home.champion).tag == pipeline.model
     [bento] = bentoml.bentos.list()
     assert [str(model.tag) for model in bento.info.all_models] == [pipeline.model]
+
+
+def test_the_champion_answers_with_what_judged_it_and_is_not_judged_on_it(
+    pipeline: PipelineReport, slice_home: Settings
+) -> None:
+    held = registry.champion(slice_home.champion)
+    assert held.caught_up not in (None, held.tag)
+    known = [bundle.manifest(registry.bundle_path(tag))["items_at"] for tag in (held.tag, held.serves)]
+    assert known[0] < known[1]
+    assert known[1] > data_timeline(slice_home).newest.timestamp()
+    with pytest.raises(SeenHoldoutError, match="evaluate the champion"):
+        evaluate_bundle(slice_home, held.serves)
 
 
 def test_what_the_bundle_reads_is_known_of_users_and_items(pipeline: PipelineReport, slice_home: Settings) -> None:

@@ -81,6 +81,19 @@ def test_a_service_that_starts_without_what_is_caught_up_answers_as_was_judged(b
     assert not watch.follow()
 
 
+def test_a_new_champion_that_is_caught_up_in_vain_answers_as_was_judged(bundles: Path) -> None:
+    pointer = bundles / "champion.json"
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    assert watch.follow()
+    shutil.copytree(bundles / "two", bundles / "three")
+    (bundles / "three" / "items.npz").write_bytes(b"")
+    _crown(pointer, "two", caught_up="three")
+    assert watch.follow()
+    assert _version(watch) == "two"
+    assert not watch.follow()
+
+
 def test_a_damaged_bundle_is_refused_until_crowned_again(bundles: Path) -> None:
     pointer = bundles / "champion.json"
     watch = ChampionWatch(pointer)
