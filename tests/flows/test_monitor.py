@@ -30,6 +30,7 @@ from flows.monitoring.predictions import K, Told, compare, look_at_predictions, 
 from flows.pipeline import PipelineReport
 from infra.settings import Settings, settings
 from infra.thresholds import thresholds
+from models import registry
 from models.recommender import Recommendation
 from tests.flows.shop_days import DAY, FIRST, bring, day
 
@@ -109,9 +110,10 @@ def test_every_stage_is_measured_and_one_that_stands_still_is_named(copy: Settin
     look = look_at_freshness(copy, datetime.now(UTC))
     assert {measured.name for measured in look.measures} == STAGES  # history: nobody waits for newer events
     assert look.said == ""
-    week_ago = (datetime.now(UTC) - timedelta(days=7)).timestamp()
-    os.utime(copy.evaluation(pipeline.model), (week_ago, week_ago))
+    not_evaluated_since(datetime.now(UTC) - timedelta(days=7), copy, pipeline.model)
     assert names(look_at_freshness(copy, datetime.now(UTC))) == {"evaluation"}
+    registry.crown(copy.champion, pipeline.model)  # back after a rollback: that is not late yet
+    assert names(look_at_freshness(copy, datetime.now(UTC))) == set()
 
 
 def test_newer_events_make_the_features_late_and_then_the_shop(copy: Settings) -> None:
@@ -179,8 +181,7 @@ def test_an_empty_installation_has_nothing_to_look_at_yet(tmp_path: Path, monkey
 def test_the_flow_keeps_exports_and_tells_what_is_out_of_order(copy: Settings, pipeline: PipelineReport) -> None:
     done = CliRunner().invoke(cli.app, ["monitor"])
     assert done.exit_code == 0, done.output
-    week_ago = (datetime.now(UTC) - timedelta(days=7)).timestamp()
-    os.utime(copy.evaluation(pipeline.model), (week_ago, week_ago))
+    not_evaluated_since(datetime.now(UTC) - timedelta(days=7), copy, pipeline.model)
     done = CliRunner().invoke(cli.app, ["monitor"])
     assert done.exit_code == 1
     assert "freshness: seconds behind" in done.output
@@ -196,6 +197,13 @@ def test_the_flow_keeps_exports_and_tells_what_is_out_of_order(copy: Settings, p
     assert exported["kairos_monitor_value", "evaluation", "freshness"] == pytest.approx(7 * 86_400, rel=0.01)
     assert exported["kairos_monitor_high", "evaluation", "freshness"] == 2 * 86_400
     assert "evaluation is 6.048e+05" in told("kairos.alarm.stage-behind")
+
+
+def not_evaluated_since(moment: datetime, config: Settings, tag: str) -> None:
+    """As if the champion had come into service then, and was evaluated."""
+    held = json.loads(config.champion.read_text())
+    config.champion.write_text(json.dumps({**held, "tag": tag, "since": moment.isoformat()}))
+    os.utime(config.evaluation(tag), (moment.timestamp(), moment.timestamp()))
 
 
 def told(alarm: str) -> str:
