@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.ops.worse import WAYS, published
-from flows import cli
+from flows import cli, gate
 from flows.bentos import is_packed
 from flows.decisions import Decision, decisions, record
 from flows.errors import ModelRefusedError
@@ -21,6 +21,7 @@ from flows.pipeline import PipelineReport
 from flows.publish import approve_flow, publish_flow, was_decided
 from infra.settings import Settings
 from models import registry
+from models.gate import Finding
 
 SURE = (
     "labels shuffled over items",
@@ -83,8 +84,10 @@ def test_a_model_as_good_is_accepted_and_is_no_improvement(
 
 @pytest.mark.parametrize("name", SURE)
 def test_a_worse_model_is_refused_for_its_reason(
-    name: str, champion: Path, slice_home: Settings, tmp_path: Path
+    name: str, champion: Path, slice_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # None of these is refused for it, and a service that starts for each takes a third of the time: see test_trial.py.
+    monkeypatch.setattr(gate, "try_over_http", lambda *asked: Finding("answers over HTTP", True, "not asked"))
     tag = published(champion, WAYS[name], tmp_path)
     decision = judge(slice_home, tag)
     assert not decision.accepted
