@@ -198,10 +198,11 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("model", "error", str(error), "kairos rollback, then kairos train && kairos publish")
         return
     yield Diagnosis("model", "ok", f"{held.tag} is whole and answers")
-    if held.caught_up:
+    if held.serves != held.tag:
         try:
-            registry.check(registry.bundle_path(held.caught_up))
-            smoke.try_out(bundle.load(registry.bundle_path(held.caught_up)))
+            folder = registry.bundle_path(held.serves)
+            registry.check(folder)
+            smoke.try_out(bundle.load(folder))
         except (registry.NoChampionError, ModelError) as error:
             yield Diagnosis("model", "error", f"the champion caught up is not: {error}",
                             "kairos catch-up")  # fmt: skip

@@ -71,8 +71,8 @@ def parts(config: Settings) -> tuple[Part, ...]:
     port = str(config.prefect_port)
     api = api_url(config)
     return (
-        Part("server", (_tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
-        Part("worker", (_tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos", "--limit", str(JOBS))),
+        Part("server", (tool("prefect"), "server", "start", "--host", "127.0.0.1", "--port", port), f"{api}/health"),
+        Part("worker", (tool("prefect"), "worker", "start", "--pool", POOL, "--name", "kairos", "--limit", str(JOBS))),
         Part(
             "service",
             (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", config.host, "--port", str(config.port)),
@@ -238,6 +238,6 @@ def _file(config: Settings, name: str) -> Path:
     return config.platform / f"{name}.json"
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """A program of this environment."""
     return str(Path(sys.executable).with_name(name))

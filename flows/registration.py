@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.errors import PlatformError
 from flows.lost_runs import watch_runs
+from flows.platform import tool
 from flows.prefect_api import POOL
 from infra.settings import PROJECT_ROOT
 
@@ -36,9 +35,8 @@ def register(env: Mapping[str, str], say: Callable[[str], None] = print) -> None
 
 
 def _prefect(env: Mapping[str, str], *arguments: str) -> None:
-    program = str(Path(sys.executable).with_name("prefect"))
     done = subprocess.run(
-        [program, "--no-prompt", *arguments],
+        [tool("prefect"), "--no-prompt", *arguments],
         cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -65,7 +65,7 @@ def _model(config: Settings) -> dict[str, Any]:
     evaluation = config.evaluation(champion.tag)
     known: dict[str, Any] = {"state": "ok", "champion": champion.tag, "in service since": champion.since}
     if champion.caught_up:
-        known["answers"] = f"{champion.caught_up}, the champion caught up"
+        known["answers"] = "as it was judged" if champion.is_held else f"{champion.serves}, the champion caught up"
     known |= {f"{n} before": f"{reign.tag}, since {reign.since}" for n, reign in enumerate(champion.before[:SHOWN], 1)}
     if evaluation.exists():
         hybrid = json.loads(evaluation.read_text())["hybrid"]

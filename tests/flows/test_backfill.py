@@ -21,6 +21,7 @@ from feature_repo.store import Features
 from flows.feature_backfill import backfill, moments_of
 from infra.settings import Settings
 from tests.feature_repo.conftest import event
+from tests.flows.small_disk import mounted
 
 FIRST = datetime(2024, 1, 1, 12, tzinfo=UTC)
 NEWEST = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -127,13 +128,8 @@ def test_after_a_kill_it_goes_on_where_it_stopped(config: Settings, tmp_path: Pa
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "small", "1m", "a small disk") as folder:
+        yield folder
 
 
 def fill_up(file: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from flows.restore import restore
 from infra.settings import Settings
 from models import registry
 from tests.flows.killer import Killed, Killer
+from tests.flows.small_disk import mounted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -58,13 +58,8 @@ def backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Settings]:
     """A new volume, really mounted."""
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a volume cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield Settings(home=folder)
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "volume", "20m", "a volume") as folder:
+        yield Settings(home=folder)
 
 
 @pytest.fixture
