@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from feature_repo.file_lock import try_lock
 
 _PREFIX: Final = "cut-"
 _LOCK: Final = "lock"
+_ROOTS_LOCK: Final = ".lock"
 
 
 @contextmanager
@@ -38,17 +38,14 @@ def scratch_folder(root: Path | None) -> Iterator[Path]:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """A folder whose lock is made and not yet taken looks like one that was left: nobody cleans while one is made."""
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with (root / _ROOTS_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)
 
 
 def _remove_left(root: Path) -> None:
     for lock in root.glob(f"{_PREFIX}*/{_LOCK}"):
         # Its owner may end, and take it away, just now.
-        with suppress(FileNotFoundError), lock.open() as held:
+        with suppress(FileNotFoundError), lock.open("r+") as held:  # NFS locks no file that is read alone
             if try_lock(held.fileno()):
                 shutil.rmtree(lock.parent, ignore_errors=True)
