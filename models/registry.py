@@ -144,7 +144,8 @@ def catch_up(pointer: Path, tag: str | None, *, of: str) -> Champion:
     """Have a published bundle answer in the champion's place; the champion stays what others are compared with.
 
     Args:
-        tag: of the bundle; the champion's own: that answers until somebody says otherwise; None: nothing is said.
+        tag: of the bundle; the champion's own: that answers until somebody says otherwise, with None. Where somebody
+            wanted that meanwhile, it stays so.
         of: tag of the champion that it is a later state of.
 
     Raises:
@@ -157,6 +158,8 @@ def catch_up(pointer: Path, tag: str | None, *, of: str) -> Champion:
         held = champion(pointer)
         if held.tag != of:
             raise OtherChampionError(f"{held.tag} is in service by now, no longer {of}")
+        if held.is_held and tag not in (None, of):
+            return held
         return _point(pointer, replace(held, caught_up=tag))
 
 

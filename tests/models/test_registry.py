@@ -87,6 +87,12 @@ def test_what_is_caught_up_answers_as_long_as_its_champion_is_in_service(pointer
     assert crown(pointer, tags[0]).serves == tags[1]  # again: it is the same model
     assert catch_up(pointer, None, of=tags[0]).serves == tags[0]
 
+    # Who catches it up takes minutes; what somebody has said meanwhile holds.
+    assert catch_up(pointer, tags[0], of=tags[0]).is_held
+    assert catch_up(pointer, tags[1], of=tags[0]).is_held
+    catch_up(pointer, None, of=tags[0])
+    assert catch_up(pointer, tags[1], of=tags[0]).serves == tags[1]
+
     crown(pointer, tags[2])
     assert registry.champion(pointer).serves == tags[2]
     assert history(pointer) == [tags[2], tags[0]]
