@@ -44,14 +44,15 @@ def restore(
 
     config = settings()
     done = bring_back(backup, config, now=datetime.now(UTC), force=force)
-    if done.moved:
-        from flows.features import apply_definitions
-
-        apply_definitions(config)  # Feast's registry has the paths of the files
     about = done.manifest
     console.print(f"{config.home} is as of {about.made_at:%Y-%m-%d %H:%M:%S} UTC", soft_wrap=True, highlight=False)
     if done.aside:
         console.print(f"What was there is in {done.aside}", soft_wrap=True, highlight=False)
     for sentence in about.left_out:
         console.print(f"Was not in the backup: {sentence}", soft_wrap=True)
+    if done.moved:
+        from flows.features import apply_definitions
+
+        console.print("It was somewhere else, and Feast's registry is told so; by hand: kairos features apply")
+        apply_definitions(config)
     console.print("Next: kairos status, kairos serve")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,9 +69,9 @@ def restore(backup: Path, settings: Settings, *, now: datetime, force: bool = Fa
     """
     home = settings.home.absolute()
     manifest = BackupManifest.of(backup)
-    _refuse_in_use(home)
     put = _put_inside if os.path.ismount(home) else _put_instead
-    aside = put(backup, manifest, settings, now, force)
+    with _nobody_at_work(home):
+        aside = put(backup, manifest, settings, now, force)
     return Restored(manifest, aside, moved=str(home) != manifest.home)
 
 
@@ -127,12 +127,16 @@ def _refuse_mounted(parts: list[Path]) -> None:
             raise BackupError(f"{part} is a mount point itself and cannot be moved aside: unmount it, then restore")
 
 
-def _refuse_in_use(home: Path) -> None:
-    for name, who in _HELD_AT_WORK.items():
-        if (home / name).is_file():
-            with (home / name).open("a") as file:
+@contextmanager
+def _nobody_at_work(home: Path) -> Iterator[None]:
+    """Nobody begins in between, either: the locks are held wherever their files are moved."""
+    with ExitStack() as held:
+        for name, who in _HELD_AT_WORK.items():
+            if (home / name).is_file():
+                file = held.enter_context((home / name).open("a"))
                 if not try_lock(file.fileno()):
                     raise BackupError(f"{who} is at work in {home}: stop it first")
+        yield
 
 
 @contextmanager

@@ -11,15 +11,18 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.errors import FeaturesBusyError
 from feature_repo.event import Event, to_arrow
 from feature_repo.event_log import FEATURES_CONSUMER, INGEST_CONSUMER, Place, open_event_log
 from feature_repo.file_lock import file_lock
 from feature_repo.lake import Lake
 from flows import backup_copy
+from flows import restore as bringing
 from flows.backup import Backup, back_up
 from flows.backup_flow import backup_flow
 from flows.backup_manifest import HOME, BackupManifest, backups_in
@@ -222,6 +225,25 @@ def test_a_home_in_use_is_left_alone(config: Settings, lock: str, who: str) -> N
     backup = made(config)
     with file_lock(config.home / lock, "it"), pytest.raises(BackupError, match=f"{who}.* is at work in {config.home}"):
         restore(backup.folder, config, now=NOW, force=True)
+
+
+def test_nobody_begins_while_a_home_is_brought_back(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = made(config)
+    lock = config.home / "training.lock"
+    with file_lock(lock, "it"):
+        pass  # a training that has ended
+    bring = bringing._bring
+
+    def tried(*given: Any) -> None:
+        with pytest.raises(FeaturesBusyError), file_lock(lock, "it", wait_s=0):
+            pass
+        bring(*given)
+        lock.with_name("tried").touch()
+
+    monkeypatch.setattr(bringing, "_bring", tried)
+    done = restore(backup.folder, config, now=NOW, force=True)
+    assert done.aside is not None
+    assert (done.aside / "tried").exists()
 
 
 def test_killed_before_any_step_there_is_an_old_home_or_a_whole_new_one(
