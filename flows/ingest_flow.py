@@ -63,11 +63,11 @@ def ingest_flow(
     """
     started = time.perf_counter()
     where = settings or process_settings()
-    moment = now or datetime.now(UTC)
-    batch_id = new_batch_id(moment)
     source = connector_by_name(connector, **options or {})
     with lake_lock(where, wait_s=LOCK_WAIT_S):
         drop_leftovers(where)
+        moment = now or datetime.now(UTC)
+        batch_id = new_batch_id(moment)  # in here: ids stand in the order of the commits
         try:
             folder = stage_task(source, where, batch_id, moment, progress)
         except BatchRefusedError as refused:

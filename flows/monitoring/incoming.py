@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,6 +13,7 @@ import duckdb
 
 from feature_repo import schema as s
 from feature_repo.batch import Batch, batches_of
+from feature_repo.file_lock import file_lock
 from feature_repo.lake import Lake
 from flows.json_file import write_json
 from flows.monitoring.compared import comparable, compare
@@ -21,6 +23,8 @@ from infra.settings import Settings
 from infra.thresholds import DataLimits, thresholds
 
 _STATE: Final = "data_state.json"
+WAIT_S: Final = 600.0
+"""A look at a large lake takes minutes."""
 _EARLY: Final = timedelta(minutes=30)
 """A job that starts each hour starts some seconds sooner or later: without it, looks would slide through the day."""
 
@@ -69,7 +73,15 @@ def look_at_data(config: Settings, now: datetime, tell: Callable[[Look], None] =
 
     Returns:
         None: the last look is not long enough ago, or nothing came, or too little.
+
+    Raises:
+        FeaturesBusyError: somebody else looks, or accepts, for longer than `WAIT_S`.
     """
+    with _alone(config):
+        return _look(config, now, tell)
+
+
+def _look(config: Settings, now: datetime, tell: Callable[[Look], None]) -> Look | None:
     limits, state, lake = thresholds(config).data, State.of(config), Lake(config.lake)
     batches = [batch for batch in batches_of(lake.root) if batch.batch_id > state.newest_batch and batch.accepted]
     if not batches or not state.is_due(now, limits):
@@ -115,11 +127,21 @@ def look_at_data(config: Settings, now: datetime, tell: Callable[[Look], None] =
 
 
 def accept_data(config: Settings) -> Sequence[str]:
-    """Let the batches that were set aside be what later ones are compared with; returns their ids."""
-    state, lake = State.of(config), Lake(config.lake)
-    with opened(config, (), ()) as con:
+    """Let the batches that were set aside be what later ones are compared with; returns their ids.
+
+    Raises:
+        FeaturesBusyError: somebody looks at the data for longer than `WAIT_S`.
+    """
+    lake = Lake(config.lake)
+    with _alone(config), opened(config, (), ()) as con:
+        state = State.of(config)
         replace(state, aside=(), categories=tuple(sorted({*state.categories, *_categories(con, lake)}))).save(config)
     return state.aside
+
+
+def _alone(config: Settings) -> AbstractContextManager[None]:
+    """What one has accepted another, who began before, must not set aside again."""
+    return file_lock(config.monitoring / "data.lock", "the look at the data", WAIT_S)
 
 
 def _there(lake: Lake, ids: Collection[str]) -> set[str]:

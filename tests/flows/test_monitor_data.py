@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from feature_repo import schema as s
+from feature_repo.errors import FeaturesBusyError
 from feature_repo.lake import Lake
+from flows.monitoring import incoming
 from flows.monitoring.distance import distance, to_the_others
 from flows.monitoring.incoming import State, accept_data, look_at_data
 from flows.monitoring.measured import Look
@@ -53,6 +55,21 @@ def deliver(config: Settings, number: int, events: pd.DataFrame | None = None, r
 
 def broken(found: Look) -> set[str]:
     return {measured.name for measured in found.broken}
+
+
+def test_what_is_accepted_while_somebody_looks_waits_for_the_look(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "WAIT_S", 0.0)
+    tried = []
+
+    def accept(found: Look) -> None:
+        with pytest.raises(FeaturesBusyError, match="the look at the data is held by process"):
+            accept_data(shop)
+        tried.append(found)
+
+    bring(shop, day(BEFORE), FIRST + (BEFORE + 1) * DAY)
+    assert look_at_data(shop, FIRST + (BEFORE + 1) * DAY, accept) == tried[0]
 
 
 def test_days_that_are_alike_raise_nothing(shop: Settings) -> None:
