@@ -84,6 +84,7 @@ class ChampionWatch:
         self._items = items
         self._ahead = ahead
         self._refused: str | None = None
+        self._no_way_back: set[str] = set()
         # One of its own: loading takes seconds, and the event loop's threads are there for the requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="champion")
         self.current: Served | None = None
@@ -135,10 +136,15 @@ class ChampionWatch:
         return answers is None and any(self._swap_back(reign.tag) for reign in champion.before)
 
     def _swap_back(self, tag: str) -> bool:
+        if tag in self._no_way_back:
+            return False
         try:
-            return self._swap(tag, registry.bundle_path(tag))
+            has_come_back = self._swap(tag, registry.bundle_path(tag))
         except registry.NoChampionError:
             return False
+        if not has_come_back and self.current:
+            self._no_way_back.add(tag)  # where another one answers, it is not loaded each second
+        return has_come_back
 
     def _swap(self, tag: str, folder: Path) -> bool:
         """Load a model beside the one in service, try it out as it will serve, and only then let requests have it."""

@@ -94,6 +94,22 @@ def test_a_new_champion_that_is_caught_up_in_vain_answers_as_was_judged(bundles:
     assert not watch.follow()
 
 
+def test_a_champion_that_cannot_answer_in_place_of_what_is_gone_is_tried_once(bundles: Path) -> None:
+    pointer = bundles / "champion.json"
+    watch = ChampionWatch(pointer)
+    _crown(pointer, "one")
+    assert watch.follow()
+    (bundles / "two" / "items.npz").write_bytes(b"")
+    _crown(pointer, "two", caught_up="gone")
+    refused = SWAPS.labels("refused")._value.get()
+    for _ in range(3):
+        assert not watch.follow()
+    assert SWAPS.labels("refused")._value.get() == refused + 1
+    shutil.copytree(bundles / "one", bundles / "gone")
+    assert watch.follow()
+    assert _version(watch) == "gone"
+
+
 def test_a_damaged_bundle_is_refused_until_crowned_again(bundles: Path) -> None:
     pointer = bundles / "champion.json"
     watch = ChampionWatch(pointer)
