@@ -1,6 +1,6 @@
 """Which event ids a batch has had so far: by their digests, in sorted runs on disk that are searched by halves.
 
-A chunk costs nearly the same at the end of a large batch as at its beginning, and the memory of one run.
+A chunk takes the memory of one run, and reads 8 bytes for each id so far: half a gigabyte at 60 million.
 """
 
 from __future__ import annotations

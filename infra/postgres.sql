@@ -6,4 +6,4 @@ CREATE ROLE kairos LOGIN PASSWORD :'kairos_password';
 CREATE ROLE prefect LOGIN PASSWORD :'prefect_password';
 CREATE DATABASE kairos OWNER kairos;
 CREATE DATABASE prefect OWNER prefect;
-REVOKE CONNECT ON DATABASE kairos, prefect FROM PUBLIC;
+REVOKE CONNECT ON DATABASE kairos, prefect, postgres, template1 FROM PUBLIC;
