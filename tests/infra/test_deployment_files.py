@@ -37,11 +37,12 @@ def tool(name: str, *arguments: str, env: dict[str, str] | None = None) -> subpr
     return subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
-def compose(**passwords: str) -> subprocess.CompletedProcess[str]:
-    """Docker Compose's own reading of the file; it needs no daemon for that."""
+def compose(*further: str, **passwords: str) -> subprocess.CompletedProcess[str]:
+    """Docker Compose's own reading of the file, and of further ones on top; it needs no daemon for that."""
     clean = {name: value for name, value in os.environ.items() if name not in PASSWORDS}
     # An operator's own infra/.env must not make up for what is missing here.
-    command = ("--env-file", os.devnull, "--file", "infra/compose.yaml", "config", "--format", "json")
+    files = [part for name in ("compose.yaml", *further) for part in ("--file", f"infra/{name}")]
+    command = ("--env-file", os.devnull, *files, "config", "--format", "json")
     return tool("docker-compose", *command, env=clean | passwords)
 
 
@@ -98,6 +99,15 @@ def test_compose_wants_every_password(name: str) -> None:
 def test_the_example_names_every_variable_of_compose() -> None:
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", (INFRA / "compose.yaml").read_text()))
     assert asked == set(re.findall(r"^(\w+)=$", (INFRA / "compose.env.example").read_text(), re.MULTILINE))
+
+
+def test_the_worker_alone_is_given_a_gpu(composed: dict[str, Any]) -> None:
+    done = compose("compose.gpu.yaml", **PASSWORDS)
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    [device] = services["worker"]["deploy"]["resources"].pop("reservations")["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert services == composed["services"]
 
 
 def test_every_container_is_pinned_bounded_watched_and_no_root(composed: dict[str, Any]) -> None:
