@@ -4,7 +4,7 @@
     python -m benchmarks.ops gate_refuses
 
 `gate_refuses` reads the home of the settings, which `make demo` fills, and leaves it as it was; the others make their
-own.
+own. docs/operations.md says what each takes and needs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from benchmarks.figures import measure_figures
 
 FIGURES: Final = {
     "deployments": "benchmarks.ops.deployments:measure",
+    "production_pipeline": "benchmarks.ops.production_pipeline:measure",
     "gate_refuses": "benchmarks.ops.gate_refuses:measure",
     "incremental": "benchmarks.ops.incremental:measure",
     "kill_flow": "benchmarks.ops.kill_flow:measure",

@@ -24,14 +24,35 @@ KILLS: Final = 20
 SEED: Final = 7
 WHOLE, KILLED = "whole", "killed"
 """Homes: of the flows that nobody disturbed, and of those that are killed"""
-FLOWS: Final = {
-    "ingest": f"from flows.ingest_flow import ingest_flow as f; f({COMPLETE_JOURNEY!r}, dict(households={HOUSEHOLDS}))",
+_INGEST: Final = (
+    "from flows.ingest_flow import ingest_flow as f; "
+    f"[f({COMPLETE_JOURNEY!r}, dict(households=n)) for n in ({HOUSEHOLDS // 2}, {HOUSEHOLDS})]"
+)
+"""Half of the second batch is known by then, and there are two files to be made one."""
+_CATCH_UP: Final = (
+    "from infra.settings import settings; from models.registry import catch_up, champion; "
+    "pointer = settings().champion; catch_up(pointer, None, of=champion(pointer).tag); "
+    "from flows.catching_up import catch_up_flow; catch_up_flow()"
+)
+"""Publishing has caught it up already: it has to be done anew."""
+PIPELINE: Final = {
+    "ingest": _INGEST,
+    "compact": "from flows.compaction_flow import compact_flow; compact_flow()",
     "features": "from flows.features import features_flow; features_flow()",
     "train": "from flows.train import train_flow; train_flow()",
     "publish": "from flows.publish import publish_flow; publish_flow()",
     "evaluate": "from flows.evaluate import evaluate_flow; evaluate_flow()",
 }
-"""In the order of the pipeline -> what runs it, as a worker would, in a process of its own"""
+"""In its order -> what runs it, as a worker would, in a process of its own"""
+CARE: Final = {
+    "refresh": "from flows.refresh import refresh_flow; refresh_flow()",
+    "catch-up": _CATCH_UP,
+    "monitor": "from flows.monitor import monitor_flow; monitor_flow()",
+    "backup": "from flows.backup_flow import backup_flow; backup_flow()",
+    "prune": "from flows.prune_flow import prune_flow; prune_flow(keep_days=1e-9)",
+}
+"""What is done to a home that is whole; nothing has to follow it."""
+FLOWS: Final = PIPELINE | CARE
 
 
 def measure(kills: int = KILLS) -> dict[str, Any]:
@@ -79,7 +100,8 @@ def _undisturbed(root: Path) -> dict[str, float]:
 def _killed(root: Path, name: str, after: float) -> bool:
     """Runs a flow over the home as it was before it, and kills it after some seconds; False if it had ended before."""
     home = root / KILLED
-    shutil.rmtree(home, ignore_errors=True)
+    for of_before in (home, _config(home).backups_folder):
+        shutil.rmtree(of_before, ignore_errors=True)
     shutil.copytree(root / f"before {name}", home, symlinks=True)
     process = _start([name], home)
     try:
@@ -93,7 +115,8 @@ def _killed(root: Path, name: str, after: float) -> bool:
 
 def _wrong_after_rerun(root: Path, name: str) -> list[str]:
     """Runs the flow and those after it on what the kill left; what is then not as in the home that was left alone."""
-    home, later = root / KILLED, list(FLOWS)[list(FLOWS).index(name) + 1 :]
+    home, names = root / KILLED, list(PIPELINE)
+    later = names[names.index(name) + 1 :] if name in PIPELINE else []
     wrong = [
         f"{', '.join(flows)} ended with {status}: {_log(home).read_text()[-1000:]}"
         for flows in ([name], later)
