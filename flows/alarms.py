@@ -7,8 +7,8 @@ from typing import Final, Literal
 from prefect.events import emit_event
 
 Alarm = Literal[
-    "batch-refused", "features-refused", "features-drifted", "model-refused", "data-drifted", "predictions-drifted",
-    "outcomes-fell", "stage-behind",
+    "batch-refused", "features-refused", "features-drifted", "challenger-refused", "data-drifted",
+    "predictions-drifted", "outcomes-fell", "stage-behind",
 ]  # fmt: skip
 PREFIX: Final = "kairos.alarm"
 SAID: Final = 2_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from bentoml.exceptions import NotFound
 
 from infra.settings import Settings
 from models import bundle, registry
+from models.errors import BundleError
 
 BUNDLE: Final = "bundle"
 """In a published model's metadata: the folder that it was made of"""
@@ -34,6 +36,25 @@ def publish_bundle(folder: Path) -> str:
     origin = about.get("origin")  # bundles from before there were updates do not say
     teacher = {registry.TEACHER: origin["teacher"]} if origin else {}
     return registry.publish(folder, {**told, BUNDLE: folder.name, **teacher})
+
+
+def known_until(tag: str) -> datetime:
+    """The newest moment that a published bundle's sources know of; UTC.
+
+    Raises:
+        NoChampionError: the store holds no such model.
+        BundleError: its manifest is damaged.
+    """
+    return datetime.fromtimestamp(bundle.manifest(registry.bundle_path(tag))["items_at"] or 0.0, UTC)
+
+
+def answering(held: registry.Champion) -> str:
+    """Tag of what answers: the champion caught up or, where that is gone or damaged, as the service does it, itself."""
+    try:
+        registry.check(registry.bundle_path(held.serves))
+    except (registry.NoChampionError, BundleError):
+        return held.tag
+    return held.serves
 
 
 def published_as(folder: Path) -> str | None:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.errors import FeaturesBusyError
-from flows.bundles import publish_bundle
+from flows.bundles import known_until, publish_bundle
 from flows.features import data_timeline
 from flows.frames import items_at
 from flows.going_on import Origin, difference
@@ -98,7 +98,7 @@ def catch_up_if_possible(config: Settings, wait_s: float = WAIT_S) -> str:
     for _ in range(TRIES):
         try:
             held = catch_up_champion(config, wait_s=wait_s)
-            return f"{held.tag} answers by what happened until {_known_until(held.serves):%Y-%m-%d %H:%M} UTC"
+            return f"{held.tag} answers by what happened until {known_until(held.serves):%Y-%m-%d %H:%M} UTC"
         except registry.OtherChampionError as error:
             why = error  # that one, then
         except (NotUpdatableError, FeaturesBusyError) as error:
@@ -109,14 +109,10 @@ def catch_up_if_possible(config: Settings, wait_s: float = WAIT_S) -> str:
     return f"{held.tag} answers as before, by no more than it knew: {why}"
 
 
-def _known_until(tag: str) -> datetime:
-    return datetime.fromtimestamp(bundle.manifest(registry.bundle_path(tag))["items_at"] or 0.0, UTC)
-
-
 def _knows_all(held: registry.Champion, now: Timeline) -> bool:
     try:
         registry.check(registry.bundle_path(held.serves))
-        return _known_until(held.serves) >= now.cut
+        return known_until(held.serves) >= now.cut
     except (registry.NoChampionError, BundleError):
         return False  # gone or damaged: it is made anew
 

@@ -30,7 +30,7 @@ def monitor(context: typer.Context) -> None:
     for look in looks:
         show_rows(f"{look.part}: {look.about}", rows(look))
     if any(look.broken for look in looks):
-        console.print("docs/monitoring.md says what to do where it says NO.")
+        console.print("docs/runbooks says what to do where it says NO.")
         raise typer.Exit(1)
 
 

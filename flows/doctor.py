@@ -23,7 +23,7 @@ from feature_repo.event_log import FEATURES_CONSUMER, has_event_log, open_event_
 from feature_repo.lake import Lake
 from feature_repo.store import Features
 from flows.feature_plan import plan
-from flows.monitoring.freshness import training_behind
+from flows.monitoring.freshness import answers_behind, training_behind
 from flows.mounted_home import half_restored
 from flows.prefect_api import has_own_service, prefect_url
 from flows.schedules import missing
@@ -206,10 +206,15 @@ def _model(config: Settings) -> Iterator[Diagnosis]:
         except (registry.NoChampionError, ModelError) as error:
             yield Diagnosis("model", "error", f"the champion caught up is not: {error}",
                             "kairos catch-up")  # fmt: skip
-    behind = training_behind(config, Lake(config.lake).newest_event())
+    newest = Lake(config.lake).newest_event()
+    behind = training_behind(config, newest)
     if behind.total_seconds() > thresholds(config).freshness.training:
         yield Diagnosis("model", "warning", f"{behind.days} days of events are newer than its training and holdout",
                         "see that the deployment `train` runs, or kairos train && kairos publish")  # fmt: skip
+    answers = answers_behind(config, newest)
+    if answers is not None and answers.total_seconds() > thresholds(config).freshness.catch_up:
+        yield Diagnosis("model", "warning", f"what answers knows nothing of the newest {answers.days} days",
+                        "kairos catch-up, which says what is in its way; --as-judged if it is to be so")  # fmt: skip
 
 
 def _service(config: Settings) -> Iterator[Diagnosis]:

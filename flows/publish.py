@@ -100,7 +100,7 @@ def publish_flow(folder: Path | None = None) -> str:
     for _ in range(TRIES):
         decision = _judge(tag)
         if not decision.accepted:
-            alarm("model-refused", refusal(decision))
+            alarm("challenger-refused", refusal(decision))
             raise ModelRefusedError(refusal(decision))
         try:
             _crown(tag, decision.champion or "")

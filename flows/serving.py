@@ -17,6 +17,7 @@ import httpx
 
 from feature_repo.lake import Lake
 from feature_repo.store import Features
+from flows.bundles import answering
 from flows.errors import ServeError
 from infra.settings import PROJECT_ROOT, Settings, environment
 from models import bundle, registry
@@ -63,7 +64,7 @@ def recommend(config: Settings, user: str, k: int, *, novel_only: bool = False, 
     Raises:
         NoChampionError: there is no champion.
     """
-    folder = registry.bundle_path(registry.champion(config.champion).serves)
+    folder = registry.bundle_path(answering(registry.champion(config.champion)))
     recommender = bundle.load(folder)
     now = clock_start(config) or datetime.now(UTC)
     row = Features.open(config).online_user(user, bundle.manifest(folder)["features"], now)

@@ -62,6 +62,7 @@ class FreshnessLimits(_Table):
     features: PositiveFloat
     online: PositiveFloat
     training: PositiveFloat
+    catch_up: PositiveFloat
     evaluation: PositiveFloat
     backup: PositiveFloat
 

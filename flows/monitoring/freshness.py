@@ -18,11 +18,12 @@ from feature_repo.lake import Lake
 from feature_repo.manifest import Manifest
 from feature_repo.store import Features
 from flows.backup_manifest import backups_in
+from flows.bundles import answering, known_until
 from flows.monitoring.measured import Look, Measured
 from flows.serving import LIVE
 from infra.settings import Settings
 from infra.thresholds import FreshnessLimits, thresholds
-from models import bundle, registry
+from models import registry
 from models.errors import BundleError
 
 _VIEW: Final = "user_activity"
@@ -65,8 +66,18 @@ def training_behind(config: Settings, newest: datetime) -> timedelta:
         NoChampionError: none is in service.
         ValueError, TypeError: its pointer is damaged.
     """
-    cut = bundle.manifest(registry.bundle_path(registry.champion(config.champion).tag))["items_at"] or 0.0
-    return newest - datetime.fromtimestamp(cut, UTC) - timedelta(days=config.holdout_days)
+    cut = known_until(registry.champion(config.champion).tag)
+    return newest - cut - timedelta(days=config.holdout_days)
+
+
+def answers_behind(config: Settings, newest: datetime) -> timedelta | None:
+    """How much newer the newest event is than what answers knows; None: it is to answer as it was judged.
+
+    Raises:
+        NoChampionError, BundleError, ValueError, TypeError: as `training_behind`.
+    """
+    held = registry.champion(config.champion)
+    return None if held.is_held else newest - known_until(answering(held))
 
 
 def _of_features(
@@ -93,6 +104,8 @@ def _of_models(
     try:
         champion = registry.champion(config.champion)
         stages.append(_behind("training", training_behind(config, newest), limits.training))
+        if (answers := answers_behind(config, newest)) is not None:
+            stages.append(_behind("catch-up", answers, limits.catch_up))
     except (registry.NoChampionError, BundleError, ValueError, TypeError):
         # What cannot be read serves nobody; `kairos doctor` says what is wrong with it.
         return [*stages, _behind("training", now - first, limits.training)]

@@ -19,6 +19,7 @@ import numpy as np
 from feature_repo import schema as s
 from feature_repo.lake import Lake
 from feature_repo.store import Features
+from flows.bundles import answering
 from flows.json_file import write_json
 from flows.monitoring.distance import distance
 from flows.monitoring.measured import Look, Measured, above
@@ -110,7 +111,7 @@ def look_at_predictions(config: Settings, now: datetime) -> Look:
     users = before.users if before else sample(config, limits.users)
     if len(users) < limits.least_users:
         return Look("predictions", now, f"{len(users)} users are too few to ask {tag}")
-    told = ask(config, champion.serves, users, now, before.edges if before else ())
+    told = ask(config, answering(champion), users, now, before.edges if before else ())
     if before is None:
         told.save(file)
         return Look(

@@ -24,6 +24,7 @@ from flows.ingest import IngestReport, ingest
 from flows.ingest_flow import ingest_flow
 from flows.quarantine import list_batches, show_batch
 from infra.settings import Settings
+from tests.flows.heard import heard
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC)
 HEADER = "user_id,item_id,behavior,timestamp,price"
@@ -167,6 +168,7 @@ def test_the_flow_raises_the_same_error(settings: Settings, tmp_path: Path) -> N
     path = write(tmp_path / "garbage.csv", ["u,i,???,1,1"] * 5)
     with pytest.raises(BatchRefusedError, match="rule rejected_share"):
         ingest_flow("csv", {"path": str(path)}, settings=settings, now=NOW)
+    assert "rule rejected_share" in heard("batch-refused")
 
 
 def test_an_unknown_batch_is_named(settings: Settings) -> None:

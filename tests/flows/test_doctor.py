@@ -72,6 +72,14 @@ def test_each_thing_that_is_wrong_is_named(copy: Settings) -> None:
     assert "the registry lacks what the model reads" in errors(found)["online store"]
 
 
+def test_a_champion_that_did_not_learn_the_newest_days_is_named(copy: Settings) -> None:
+    assert [each.verdict for each in told(diagnose(copy), "model")] == ["ok"]
+    copy.champion.write_text(json.dumps({**json.loads(copy.champion.read_text()), "caught_up": None}))
+    [_, behind] = told(diagnose(copy), "model")
+    assert (behind.verdict, behind.said) == ("warning", "what answers knows nothing of the newest 31 days")
+    assert behind.todo.startswith("kairos catch-up")
+
+
 def test_a_damaged_pointer_is_named(copy: Settings) -> None:
     copy.champion.write_text("{")
     assert f"{copy.champion} is damaged" in errors(diagnose(copy))["model"]

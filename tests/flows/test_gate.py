@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks.ops.worse import WAYS, published
 from flows import cli, gate
+from flows.alarms import SAID
 from flows.bentos import is_packed
 from flows.decisions import Decision, decisions, record
 from flows.errors import ModelRefusedError
@@ -22,6 +23,7 @@ from flows.publish import approve_flow, publish_flow, was_decided
 from infra.settings import Settings
 from models import registry
 from models.gate import Finding
+from tests.flows.heard import heard
 
 SURE = (
     "labels shuffled over items",
@@ -111,6 +113,7 @@ def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(
     worse.symlink_to(registry.bundle_path(tag))
     with pytest.raises(ModelRefusedError, match=r"as fresh: .* kairos approve") as error:
         publish_flow(worse)
+    assert heard("challenger-refused") == str(error.value)[:SAID]
     assert registry.champion(slice_home.champion).tag == held
     challenger = str(error.value).partition(" ")[0]
     with pytest.raises(ModelRefusedError, match="needs a reason"):

@@ -15,13 +15,14 @@ import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
-from flows.bundles import newest_bundle, publish_bundle
+from flows.bundles import known_until, newest_bundle, publish_bundle
 from flows.catching_up import catch_up_champion, catch_up_if_possible
 from flows.connectors import connector
 from flows.decisions import Decision, record
 from flows.features import data_timeline
 from flows.going_on import Base, base_of, next_lesson
 from flows.ingest import ingest
+from flows.monitoring.freshness import answers_behind
 from flows.train import begin, train_bundle
 from infra.settings import Settings
 from models import bundle, registry
@@ -191,13 +192,14 @@ def test_a_head_that_the_model_lacks_asks_for_a_training_anew(config: Settings, 
 def test_what_is_in_service_learns_the_days_that_judged_it(config: Settings) -> None:
     [first] = config.bundles.iterdir()
     champion = registry.champion(config.champion).tag
+    newest = data_timeline(config).newest
+    assert answers_behind(config, newest) == newest - known_until(champion) > timedelta(0)
     held = catch_up_champion(config, SMALL)
+    assert answers_behind(config, newest) == -timedelta(microseconds=1)
     assert (held.tag, held) == (champion, registry.champion(config.champion))
     known, now = (bundle.load(registry.bundle_path(tag)) for tag in (held.tag, held.serves))
     assert set(now.item_names) - set(known.item_names) == {f"i{n}" for n in range(25, 30)}
     about = bundle.manifest(registry.bundle_path(held.serves))
-    newest = datetime.fromtimestamp(about["items_at"], UTC)
-    assert newest == data_timeline(config).newest + timedelta(microseconds=1)
     assert about["origin"]["goes_on_from"] == champion
     assert catch_up_champion(config, SMALL) == held  # nothing has happened since
 
@@ -212,6 +214,7 @@ def test_one_that_is_held_answers_as_it_was_judged(config: Settings) -> None:
     held = registry.champion(config.champion)
     registry.catch_up(config.champion, held.tag, of=held.tag)
     assert catch_up_champion(config, SMALL).serves == held.tag
+    assert answers_behind(config, data_timeline(config).newest) is None
     registry.catch_up(config.champion, None, of=held.tag)
     assert catch_up_champion(config, SMALL).serves != held.tag
 
@@ -219,6 +222,8 @@ def test_one_that_is_held_answers_as_it_was_judged(config: Settings) -> None:
 def test_one_that_is_gone_is_made_anew(config: Settings) -> None:
     gone = catch_up_champion(config, SMALL).serves
     bentoml.models.delete(gone)
+    newest, champion = data_timeline(config).newest, registry.champion(config.champion).tag
+    assert answers_behind(config, newest) == newest - known_until(champion)
     held = catch_up_champion(config, SMALL)
     assert held.serves not in (gone, held.tag)
     registry.bundle_path(held.serves)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from prefect.client.orchestration import get_client
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
@@ -32,11 +30,12 @@ from infra.settings import Settings, settings
 from infra.thresholds import thresholds
 from models import registry
 from models.recommender import Recommendation
+from tests.flows.heard import heard
 from tests.flows.shop_days import DAY, FIRST, bring, day
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=1)
-STAGES = {"features", "online", "training", "evaluation", "backup", "log"}
+STAGES = {"features", "online", "training", "catch-up", "evaluation", "backup", "log"}
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def test_newer_events_make_the_features_late_and_then_the_shop(copy: Settings) -
     moment = datetime.now(UTC)
     rows = {s.USER_ID: "1", s.ITEM_ID: "1", s.EVENT_TYPE: s.PURCHASE, s.TIMESTAMP: pd.Timestamp(moment).as_unit("us")}
     bring(copy, pd.DataFrame([rows | {s.EVENT_ID: "new"}]), moment)
-    assert names(look_at_freshness(copy, moment)) == {"features", "online", "training"}
+    assert names(look_at_freshness(copy, moment)) == {"features", "online", "training", "catch-up"}
     late = look_at_freshness(copy, moment + timedelta(hours=30))
     assert "events" in names(late)
 
@@ -196,7 +195,7 @@ def test_the_flow_keeps_exports_and_tells_what_is_out_of_order(copy: Settings, p
     assert exported["kairos_monitor_broken", "predictions"] == 0
     assert exported["kairos_monitor_value", "evaluation", "freshness"] == pytest.approx(7 * 86_400, rel=0.01)
     assert exported["kairos_monitor_high", "evaluation", "freshness"] == 2 * 86_400
-    assert "evaluation is 6.048e+05" in told("kairos.alarm.stage-behind")
+    assert "evaluation is 6.048e+05" in heard("stage-behind")
 
 
 def not_evaluated_since(moment: datetime, config: Settings, tag: str) -> None:
@@ -204,18 +203,6 @@ def not_evaluated_since(moment: datetime, config: Settings, tag: str) -> None:
     held = json.loads(config.champion.read_text())
     config.champion.write_text(json.dumps({**held, "tag": tag, "since": moment.isoformat()}))
     os.utime(config.evaluation(tag), (moment.timestamp(), moment.timestamp()))
-
-
-def told(alarm: str) -> str:
-    """What the newest alarm of a name said, as Prefect's server has it."""
-    deadline = time.monotonic() + 60
-    with get_client(sync_client=True) as client:
-        while time.monotonic() < deadline:
-            answer = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [alarm]}}})
-            if events := answer.json()["events"]:
-                return events[0]["payload"]["said"]
-            time.sleep(0.5)
-    raise AssertionError(f"{alarm} did not reach the server")
 
 
 def test_what_cannot_be_looked_at_is_told_and_the_rest_is_looked_at(copy: Settings) -> None:
