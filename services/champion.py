@@ -84,7 +84,7 @@ class ChampionWatch:
         self._items = items
         self._ahead = ahead
         self._refused: str | None = None
-        self._no_way_back: set[str] = set()
+        self._no_way_back: str | None = None
         # One of its own: loading takes seconds, and the event loop's threads are there for the requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="champion")
         self.current: Served | None = None
@@ -131,20 +131,18 @@ class ChampionWatch:
 
     def _take_earlier(self, champion: registry.Champion) -> bool:
         answers = self.current and self.current.tag
-        if answers != champion.tag != champion.serves and self._swap_back(champion.tag):
-            return True
+        reign = champion.tag + champion.since
+        if answers != champion.tag != champion.serves and reign != self._no_way_back:
+            if self._swap_back(champion.tag):
+                return True
+            self._no_way_back = reign if answers else None  # where another one answers, it is not loaded each second
         return answers is None and any(self._swap_back(reign.tag) for reign in champion.before)
 
     def _swap_back(self, tag: str) -> bool:
-        if tag in self._no_way_back:
-            return False
         try:
-            has_come_back = self._swap(tag, registry.bundle_path(tag))
+            return self._swap(tag, registry.bundle_path(tag))
         except registry.NoChampionError:
             return False
-        if not has_come_back and self.current:
-            self._no_way_back.add(tag)  # where another one answers, it is not loaded each second
-        return has_come_back
 
     def _swap(self, tag: str, folder: Path) -> bool:
         """Load a model beside the one in service, try it out as it will serve, and only then let requests have it."""

@@ -105,6 +105,9 @@ def test_a_champion_that_cannot_answer_in_place_of_what_is_gone_is_tried_once(bu
     for _ in range(3):
         assert not watch.follow()
     assert SWAPS.labels("refused")._value.get() == refused + 1
+    _crown(pointer, "two", since="2024-01-02T00:00:00+00:00", caught_up="gone")
+    assert not watch.follow()
+    assert SWAPS.labels("refused")._value.get() == refused + 2  # again, as somebody asks again
     shutil.copytree(bundles / "one", bundles / "gone")
     assert watch.follow()
     assert _version(watch) == "gone"
