@@ -36,10 +36,22 @@ def file_lock(path: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     with path.open("a+") as file:
         if not try_lock(file.fileno()):
             _wait(file, what, wait_s)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        file.flush()
+        if not was_moved(file, path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+            file.flush()
+            yield
+            return
+    with file_lock(path, what, wait_s):
         yield
+
+
+def was_moved(file: IO[str], path: Path) -> bool:
+    """Whether an open file is no longer the one of its name: a restore may have moved it aside with its home."""
+    try:
+        return not os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return True
 
 
 def _wait(file: IO[str], what: str, wait_s: float) -> None:

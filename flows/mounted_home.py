@@ -24,14 +24,20 @@ PARTIAL: Final = ".restoring.partial"
 LOCK_FILE: Final = ".restoring.lock"
 _BEGUN: Final = ".restoring-"
 _BEFORE: Final = ".before-"
-_NO_PARTS: Final = (PARTIAL, LOCK_FILE, "lost+found")
-"""What restores keep for themselves, and what ext4 makes in a new volume."""
+_NO_PARTS: Final = (PARTIAL, "lost+found")
+"""What a restore keeps for itself, and what ext4 makes in a new volume."""
+_LOCK: Final = ".lock"
+"""Locks stay where they are: the restore holds them, so that nobody begins meanwhile."""
 
 
 def parts_of(home: Path) -> list[Path]:
     """What an installation consists of: not what restores left in the home, nor what is the file system's own."""
     entries = sorted(home.iterdir())
-    return [path for path in entries if path.name not in _NO_PARTS and not path.name.startswith((_BEGUN, _BEFORE))]
+    return [
+        path
+        for path in entries
+        if path.name not in _NO_PARTS and path.suffix != _LOCK and not path.name.startswith((_BEGUN, _BEFORE))
+    ]
 
 
 def half_restored(home: Path) -> Path | None:

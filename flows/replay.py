@@ -104,19 +104,19 @@ class QuarantinedRows(Connector):
 def replay_flow(
     batch_id: str, fixed: Path | None = None, settings: Settings | None = None, now: datetime | None = None
 ) -> ReplayReport:
-    """Replay a quarantined batch: see `replay`. `now` is the clock, read once, unless it is given."""
-    return replay(batch_id, settings or process_settings(), fixed=fixed, now=now or datetime.now(UTC), run=this_run())
+    """Replay a quarantined batch: see `replay`."""
+    return replay(batch_id, settings or process_settings(), fixed=fixed, now=now, run=this_run())
 
 
 def replay(
-    batch_id: str, settings: Settings, *, now: datetime, fixed: Path | None = None, run: str = ""
+    batch_id: str, settings: Settings, *, now: datetime | None = None, fixed: Path | None = None, run: str = ""
 ) -> ReplayReport:
     """Bring a batch's open rows in, as an ingest would. Those that break a rule still stay open.
 
     Args:
         fixed: CSV or Parquet with the columns of `export_rows`: replay these rows, as corrected. None: every open
             row as it stands in the quarantine, for when the rules have changed.
-        now: UTC; events after it are from the future.
+        now: UTC; events after it are from the future. None: the clock, read once the lake's turn has come.
         run: of the flow, for lineage.
 
     Raises:
@@ -145,7 +145,10 @@ def replay(
         source = QuarantinedRows(f"replay of {batch_id}: {held[q.SOURCE][0]}", dialect, tables)
         # Of rows that were bad before, any share may still be; and how old they are is no fault of theirs.
         lenient = settings.model_copy(update={"max_rejected_share": 1.0, "max_batch_age_days": None})
-        folder = stage_batch(source, lenient, batch_id=new_batch_id(now), now=now, run=run, progress=False, filed=True)
+        moment = now or datetime.now(UTC)
+        folder = stage_batch(
+            source, lenient, batch_id=new_batch_id(moment), now=moment, run=run, progress=False, filed=True
+        )
         staged = Staged.load(folder)
         broken = _broken(folder, order)
         resolved = len(attempt) - len(broken)

@@ -129,13 +129,13 @@ def _refuse_mounted(parts: list[Path]) -> None:
 
 @contextmanager
 def _nobody_at_work(home: Path) -> Iterator[None]:
-    """Nobody begins in between, either: the locks are held wherever their files are moved."""
+    """Nobody begins in between, either; who waits for a lock that is moved aside takes the one that is there then."""
+    is_home = home.is_dir() and any(home.iterdir())
     with ExitStack() as held:
-        for name, who in _HELD_AT_WORK.items():
-            if (home / name).is_file():
-                file = held.enter_context((home / name).open("a"))
-                if not try_lock(file.fileno()):
-                    raise BackupError(f"{who} is at work in {home}: stop it first")
+        for name, who in _HELD_AT_WORK.items() if is_home else ():
+            file = held.enter_context((home / name).open("a"))
+            if not try_lock(file.fileno()):
+                raise BackupError(f"{who} is at work in {home}: stop it first")
         yield
 
 
