@@ -166,9 +166,10 @@ def test_rows_of_items_are_judged_too(settings: Settings, tmp_path: Path) -> Non
 
 def test_the_flow_raises_the_same_error(settings: Settings, tmp_path: Path) -> None:
     path = write(tmp_path / "garbage.csv", ["u,i,???,1,1"] * 5)
+    begun = datetime.now(UTC)
     with pytest.raises(BatchRefusedError, match="rule rejected_share"):
         ingest_flow("csv", {"path": str(path)}, settings=settings, now=NOW)
-    assert "rule rejected_share" in heard("batch-refused")
+    assert "rule rejected_share" in heard("batch-refused", begun)
 
 
 def test_an_unknown_batch_is_named(settings: Settings) -> None:

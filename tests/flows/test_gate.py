@@ -111,9 +111,10 @@ def test_what_is_refused_does_not_go_into_service_until_somebody_says_so(
     worse = tmp_path / "worse"
     tag = published(champion, WAYS["stale"], tmp_path)
     worse.symlink_to(registry.bundle_path(tag))
+    begun = datetime.now(UTC)
     with pytest.raises(ModelRefusedError, match=r"as fresh: .* kairos approve") as error:
         publish_flow(worse)
-    assert heard("challenger-refused") == str(error.value)[:SAID]
+    assert heard("challenger-refused", begun) == str(error.value)[:SAID]
     assert registry.champion(slice_home.champion).tag == held
     challenger = str(error.value).partition(" ")[0]
     with pytest.raises(ModelRefusedError, match="needs a reason"):

@@ -22,7 +22,8 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
-from prefect.client.schemas.filters import DeploymentFilter
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -43,6 +44,7 @@ from infra.settings import Settings, environment
 
 WANTED = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
 RUN_S = 240
+AT_WORK = FlowRunFilter(state={"type": {"any_": ["PENDING", "RUNNING"]}})
 
 
 @pytest.fixture(scope="module")
@@ -168,18 +170,33 @@ async def test_drift_triggers_a_training(said: list[str], config: Settings) -> N
     other = json.loads(accepted)
     # As if the run before had seen prices of a hundredth.
     other["columns"]["price_mean"]["edges"] = [edge / 100 for edge in other["columns"]["price_mean"]["edges"]]
-    file.write_text(json.dumps(other))
-    try:
-        run = await run_deployment("features/features", timeout=RUN_S, poll_interval=1)
-    finally:
-        file.write_text(accepted)
-    assert run.state is not None
-    assert run.state.is_failed(), run.state
     async with get_client() as client:
-        [automation] = [a for a in await client.read_automations() if "train" in a.name]
-        [begun] = await by_hand("train")
-        await client.delete_flow_run(begun.id)  # no training here
+        [features] = [d for d in await client.read_deployments() if d.name == "features"]
+        await client.pause_deployment(features.id)  # the schedule's run would accept what is there
+        while await client.read_flow_runs(flow_run_filter=AT_WORK, deployment_filter=of(features.id)):
+            await asyncio.sleep(0.5)
+        file.write_text(json.dumps(other))
+        try:
+            run = await run_deployment("features/features", timeout=0)
+            while not (state := (await client.read_flow_run(run.id)).state) or not state.is_running():
+                assert state is None or not state.is_final(), state
+                await asyncio.sleep(0.1)
+            await client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))  # no training here
+            while not (state := (await client.read_flow_run(run.id)).state) or not state.is_final():
+                await asyncio.sleep(0.5)
+            assert state.is_failed(), state
+            [automation] = [a for a in await client.read_automations() if "train" in a.name]
+            [begun] = await by_hand("train")
+            await client.delete_flow_run(begun.id)
+        finally:
+            file.write_text(accepted)
+            await client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))
+            await client.resume_deployment(features.id)
     assert automation.trigger.within == timedelta(days=1)  # the alarm is raised each hour
+
+
+def of(deployment: UUID) -> DeploymentFilter:
+    return DeploymentFilter(id={"any_": [deployment]})
 
 
 async def by_hand(deployment: str) -> list[FlowRun]:
@@ -189,7 +206,7 @@ async def by_hand(deployment: str) -> list[FlowRun]:
     async with get_client() as client:
         [wanted] = [d for d in await client.read_deployments() if d.name == deployment]
         while not begun and time.monotonic() < deadline:
-            runs = await client.read_flow_runs(deployment_filter=DeploymentFilter(id={"any_": [wanted.id]}))
+            runs = await client.read_flow_runs(deployment_filter=of(wanted.id))
             begun = [each for each in runs if not each.auto_scheduled]
             await asyncio.sleep(1)
     return begun
