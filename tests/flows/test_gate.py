@@ -41,11 +41,12 @@ SURE = (
 @pytest.fixture
 def champion(pipeline: PipelineReport, slice_home: Settings) -> Iterator[Path]:
     """The champion's folder; what a test puts into the stores or into service is gone after it."""
-    held = registry.champion(slice_home.champion).tag
+    pointer = slice_home.champion
+    held = pointer.read_bytes()
     stores = (bentoml.models, bentoml.bentos)
     before = [{str(each.tag) for each in store.list()} for store in stores]
-    yield registry.bundle_path(held)
-    registry.crown(slice_home.champion, held)
+    yield registry.bundle_path(registry.champion(pointer).tag)
+    pointer.write_bytes(held)
     for store, known in zip(stores, before, strict=True):
         for each in store.list():
             if str(each.tag) not in known:
