@@ -46,7 +46,7 @@ bench-features: $(READY)  ## measure the feature platform, half an hour; writes 
 bench-serving: $(READY)  ## measure the service under load, an hour, after make demo; writes reports/serving.json
 	$(BIN)/python -m benchmarks.serving
 
-bench-ops: $(READY)  ## measure how the platform runs by itself, four hours, after make demo; writes reports/ops.json
+bench-ops: $(READY)  ## measure how the platform runs by itself, five hours, after make demo; writes reports/ops.json
 	$(BIN)/python -m benchmarks.ops
 
 bench-models: $(READY)  ## measure the models on the public sets under KAIROS_DATASETS, hours; writes reports/models.json
