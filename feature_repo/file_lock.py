@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,21 +32,36 @@ def file_lock(path: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     Raises:
         FeaturesBusyError: another process holds it for longer than `wait_s`; names it and since when.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+
+    def take(file: IO[str]) -> None:
         if not try_lock(file.fileno()):
             _wait(file, what, wait_s)
-        if not was_moved(file, path):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-            file.flush()
-            yield
-            return
-    with file_lock(path, what, wait_s):
+
+    with locked_file(path, take) as file:
+        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
         yield
 
 
-def was_moved(file: IO[str], path: Path) -> bool:
+@contextmanager
+def locked_file(path: Path, take: Callable[[IO[str]], None]) -> Iterator[IO[str]]:
+    """A file that is locked, and empty for its holder's name; again where it was moved while it was waited for.
+
+    Args:
+        take: waits for the lock of the open file, or raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        take(file)
+        if not _was_moved(file, path):
+            file.truncate(0)
+            yield file
+            return
+    with locked_file(path, take) as file:
+        yield file
+
+
+def _was_moved(file: IO[str], path: Path) -> bool:
     """Whether an open file is no longer the one of its name: a restore may have moved it aside with its home."""
     try:
         return not os.path.samestat(os.fstat(file.fileno()), path.stat())

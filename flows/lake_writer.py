@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from feature_repo import schema as s
 from feature_repo.batch import Batch, batch_file
-from feature_repo.file_lock import try_lock, was_moved
+from feature_repo.file_lock import locked_file, try_lock
 from flows.errors import LakeBusyError
 from flows.lake_layout import settled_events, sync
 from flows.staging import EVENTS_FILE, ITEMS_FILE, TABLES_FOLDER, USERS_FILE, Staged
@@ -49,17 +49,9 @@ def lake_lock(settings: Settings, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         LakeBusyError: another writer holds the lock; names its process.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    path = settings.home / LOCK_FILE
-    with path.open("a+") as file:
-        _take(file, settings, wait_s)
-        if not was_moved(file, path):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
-            return
-    with lake_lock(settings, wait_s):
+    with locked_file(settings.home / LOCK_FILE, lambda file: _take(file, settings, wait_s)) as file:
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 

@@ -131,11 +131,11 @@ class ChampionWatch:
 
     def _take_earlier(self, champion: registry.Champion) -> bool:
         answers = self.current and self.current.tag
-        reign = champion.tag + champion.since
-        if answers != champion.tag != champion.serves and reign != self._no_way_back:
+        judged = champion.tag + champion.since
+        if answers != champion.tag != champion.serves and judged != self._no_way_back:
             if self._swap_back(champion.tag):
                 return True
-            self._no_way_back = reign if answers else None  # where another one answers, it is not loaded each second
+            self._no_way_back = judged if answers else None  # where another one answers, it is not loaded each second
         return answers is None and any(self._swap_back(reign.tag) for reign in champion.before)
 
     def _swap_back(self, tag: str) -> bool:
