@@ -141,6 +141,12 @@ def snapshot(into: Path, feature: str, moment: datetime | None) -> Path:
     return into / feature / f"{name}.parquet"
 
 
+def newest(into: Path, feature: str) -> datetime | None:
+    """The latest moment that a feature was computed for; None: it never was."""
+    manifests = (Manifest.of(path) for path in (into / feature).glob("*Z.parquet"))
+    return max((manifest.moment for manifest in manifests if manifest and manifest.moment), default=None)
+
+
 def prune(features: Iterable[Feature], moments: Sequence[datetime], into: Path) -> int:
     """Remove snapshots that were once the newest: not of `moments`, not of a backfill, and older than the newest
     moment by more than `KEPT`.

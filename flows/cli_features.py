@@ -133,12 +133,10 @@ def lineage(
 @app.command("accept-drift")
 def accept_drift() -> None:
     """Let the features as computed last be what later runs are compared with, however far they have moved."""
-    from flows.features import data_timeline
     from flows.present import console
     from flows.quality.check import accept_drift as accept
 
-    config = settings()
-    accepted = accept(config, data_timeline(config).newest, f"accepted-{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}")
+    accepted = accept(settings(), f"accepted-{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}")
     console.print(f"Accepted: {', '.join(accepted)}\nNext: kairos features")
 
 

@@ -15,7 +15,7 @@ from feature_repo.batch import Batch, batches_of
 from feature_repo.errors import EmptyLakeError
 from feature_repo.event_log import INGEST_CONSUMER, open_event_log
 from feature_repo.lake import Lake
-from feature_repo.manifest import Manifest
+from feature_repo.snapshots import newest as newest_snapshot
 from feature_repo.store import Features
 from flows.backup_manifest import backups_in
 from flows.bundles import answering, known_until
@@ -83,13 +83,11 @@ def answers_behind(config: Settings, newest: datetime) -> timedelta | None:
 def _of_features(
     config: Settings, now: datetime, newest: datetime, first: datetime, limits: FreshnessLimits
 ) -> list[Measured]:
-    manifests = (Manifest.of(path) for path in (config.features / _VIEW).glob("*Z.parquet"))
-    moments = [manifest.moment for manifest in manifests if manifest and manifest.moment]
     try:
         online = Features.open(config).feast.get_feature_view(_VIEW).most_recent_end_time
     except FeatureViewNotFoundException:
         online = None
-    known = {"features": max(moments, default=None), "online": online}
+    known = {"features": newest_snapshot(config.features, _VIEW), "online": online}
     # The events of a shop's history may be older than its first batch: that would be no lag.
     lags = {stage: newest - until if until else now - first for stage, until in known.items()}
     return [_behind(stage, lag, getattr(limits, stage)) for stage, lag in lags.items()]

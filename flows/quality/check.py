@@ -16,7 +16,7 @@ from prefect.artifacts import create_link_artifact
 
 from feature_repo.feature import Feature
 from feature_repo.features import discover
-from feature_repo.snapshots import TABLES, snapshot
+from feature_repo.snapshots import TABLES, newest, snapshot
 from flows.alarms import alarm
 from flows.errors import FeatureQualityError
 from flows.quality.accepted import Accepted
@@ -97,19 +97,23 @@ def check_features(
     return QualityReport(run, checked, compared, data_docs)
 
 
-def accept_drift(
-    settings: Settings, moment: datetime, run: str, *, features: Iterable[Feature] | None = None
-) -> list[str]:
-    """Let the snapshots as of `moment` be what later runs are compared with, however far they moved.
+def accept_drift(settings: Settings, run: str, *, features: Iterable[Feature] | None = None) -> list[str]:
+    """Let the snapshots computed last be what later runs are compared with, however far they moved.
+
+    Events that came since have no part in it: in a live shop there always are some.
 
     Args:
         features: by default all.
 
     Returns:
         The features.
+
+    Raises:
+        FeatureQualityError: a feature was never computed.
     """
     taken = [feature for feature in _or_all(features) if feature.expects]
     for feature in taken:
+        moment = newest(settings.features, feature.name)
         columns = (column for frame in _frames(settings, feature, moment) for column in frame.items())
         spreads = {str(name): Spread.of(values) for name, values in columns if values.dtype.kind == "f"}
         _accepted(feature, moment, run, spreads).save(settings.accepted_features)
@@ -133,7 +137,7 @@ def _or_all(features: Iterable[Feature] | None) -> Iterable[Feature]:
     return discover().values() if features is None else features
 
 
-def _accepted(feature: Feature, moment: datetime, run: str, spreads: Mapping[str, Spread]) -> Accepted:
+def _accepted(feature: Feature, moment: datetime | None, run: str, spreads: Mapping[str, Spread]) -> Accepted:
     return Accepted(feature.name, run, None if feature.reads in TABLES else moment, spreads)
 
 
@@ -145,7 +149,7 @@ def _comparable(before: Accepted | None, column: str, values: pd.Series) -> tupl
     return before, spread
 
 
-def _frames(settings: Settings, feature: Feature, moment: datetime) -> Iterator[pd.DataFrame]:
+def _frames(settings: Settings, feature: Feature, moment: datetime | None) -> Iterator[pd.DataFrame]:
     """The columns that have expectations, numbers as float64: those of one value per row together, each list alone.
 
     Of a list every value is a row; a list that is empty or missing is one null.

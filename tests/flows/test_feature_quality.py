@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast.types import Array, Float64, String
+from typer.testing import CliRunner
 
 from feature_repo import schema as s
 from feature_repo.event import Event, to_arrow
@@ -20,6 +21,7 @@ from feature_repo.features import discover
 from feature_repo.manifest import Manifest
 from feature_repo.snapshots import snapshot
 from feature_repo.store import Features
+from flows.cli import app
 from flows.errors import FeatureQualityError
 from flows.quality import check
 from flows.quality.accepted import Accepted
@@ -47,6 +49,8 @@ def write(config: Settings, **columns: Sequence[object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {"visits": pa.float64(), "shares": pa.list_(pa.float64()), "label": pa.string()}
     pq.write_table(pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()}), path)
+    rows = len(next(iter(columns.values())))
+    Manifest("made_up", MOMENT_AT, "", rows, "duckdb", "", NOW, batches=[]).save(path)
 
 
 def look(config: Settings, feature: Feature, run: str = "run-1") -> QualityReport:
@@ -143,7 +147,7 @@ def test_a_drift_that_is_meant_can_be_accepted(config: Settings) -> None:
     write(config, visits=range(2_000))
     look(config, feature)
     write(config, visits=[v * 100 for v in range(2_000)])
-    assert accept_drift(config, MOMENT_AT, "by hand", features=[feature]) == ["made_up"]
+    assert accept_drift(config, "by hand", features=[feature]) == ["made_up"]
     look(config, feature, "run-2")
 
 
@@ -213,3 +217,19 @@ def test_a_run_that_breaks_its_expectations_does_not_go_online(
         features_flow()
     assert online.online_rows("user_activity", s.USER_ID, ["u"]).loc["u"].purchases_7d == 10
     assert MOMENT in pq.read_schema(snapshot(process_home.features, "user_activity", NOW + timedelta(hours=10))).names
+
+
+def test_a_drift_can_be_accepted_while_events_come_in(process_home: Settings) -> None:
+    bring(process_home, "first", *range(10))
+    Features.open(process_home).compute([NOW + timedelta(hours=9)])
+    bring(process_home, "second", 10)
+    done = CliRunner().invoke(app, ["features", "accept-drift"])
+    assert done.exit_code == 0, done.output
+    accepted = Accepted.of(process_home.accepted_features, "user_activity")
+    assert accepted is not None
+    assert accepted.moment == NOW + timedelta(hours=9)
+
+
+def test_what_was_never_computed_is_not_accepted(config: Settings) -> None:
+    with pytest.raises(FeatureQualityError, match=r"made_up.* is not there: run `kairos features`"):
+        accept_drift(config, "by hand", features=[made_up(visits=Expect(drift=0.5))])
