@@ -81,6 +81,7 @@ class QuarantinedRows(Connector):
     """Rows of the quarantine as a source, table by table in the order given."""
 
     name: ClassVar[str] = "quarantine"
+    may_be_refused: ClassVar[bool] = False  # what was bad before may be so still, and its age is no fault
     may_be_empty: ClassVar[bool] = True
 
     def __init__(self, source: str, dialect: q.Dialect, rows: Mapping[str, Sequence[Values]]) -> None:
@@ -143,11 +144,9 @@ def replay(
         order = sorted(attempt)
         tables = {table: [attempt[key] for key in order if key[0] == table] for table in {key[0] for key in order}}
         source = QuarantinedRows(f"replay of {batch_id}: {held[q.SOURCE][0]}", dialect, tables)
-        # Of rows that were bad before, any share may still be; and how old they are is no fault of theirs.
-        lenient = settings.model_copy(update={"max_rejected_share": 1.0, "max_batch_age_days": None})
         moment = now or datetime.now(UTC)
         folder = stage_batch(
-            source, lenient, batch_id=new_batch_id(moment), now=moment, run=run, progress=False, filed=True
+            source, settings, batch_id=new_batch_id(moment), now=moment, run=run, progress=False, filed=True
         )
         staged = Staged.load(folder)
         broken = _broken(folder, order)

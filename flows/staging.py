@@ -296,8 +296,9 @@ class _Stager:
         summary = pd.DataFrame(
             {rules.ROWS: [read], rules.REJECTED_SHARE: [rejected / max(read, 1)], rules.AGE_DAYS: [age_days]}
         ).astype({rules.AGE_DAYS: "float64"})
-        share = self.settings.max_rejected_share
-        max_age = self.settings.max_batch_age_days if table == "events" else None
+        refusable = self.connector.may_be_refused
+        share = self.settings.max_rejected_share if refusable else 1.0
+        max_age = self.settings.max_batch_age_days if refusable and table == EVENTS else None
         min_rows = 0 if self.connector.may_be_empty else 1
         findings = self.checks.run(summary, rules.batch_suite(f"{table}-batch", share, max_age, min_rows))
         broken = next((finding.rule for finding in findings if not finding.success), None)

@@ -68,7 +68,7 @@ class RedisEventLog:
     def read(self, after: int, limit: int = 10_000) -> list[tuple[int, Event]]:
         with self._reported():
             entries = self._client.xrange(self._stream, min=f"{after + 1}-0", count=limit)
-        return [(_position(name), Event.model_validate_json(fields[b"body"])) for name, fields in entries]
+        return [(_position(name), Event.of_log(fields[b"body"])) for name, fields in entries]
 
     def last(self) -> int:
         with self._reported():

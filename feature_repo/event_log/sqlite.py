@@ -78,7 +78,7 @@ class SqliteEventLog:
             rows = self._reader.execute(
                 "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
             ).fetchall()
-        return [(position, Event.model_validate_json(body)) for position, body in rows]
+        return [(position, Event.of_log(body)) for position, body in rows]
 
     def last(self) -> int:
         with self._reported(), self._reading:

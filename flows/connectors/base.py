@@ -69,6 +69,9 @@ class Connector:
     behaviours: Mapping[str, str] = s.BEHAVIOURS
     """Value of the `behavior` column -> event type; values not named here stay as they are."""
 
+    may_be_refused: ClassVar[bool] = True
+    """Whether a batch that breaks a batch rule is refused as a whole, to be corrected and delivered again; else its bad
+    rows are rejected, however many they are, and the others taken."""
     may_be_empty: ClassVar[bool] = False
     """Whether no event at all is in order, as for a log that is read every hour; else an empty batch is refused."""
 

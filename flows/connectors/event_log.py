@@ -22,6 +22,7 @@ class EventLogConnector(Connector):
 
     name: ClassVar[str] = "event-log"
     may_be_empty: ClassVar[bool] = True
+    may_be_refused: ClassVar[bool] = False  # nobody corrects what was acknowledged, and it would hold up all else
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._log = SqliteEventLog(Path(path)) if path else open_event_log(settings())

@@ -65,6 +65,9 @@ def test_recommend_names_the_field(body: Any, field: str, says: str) -> None:
     ("change", "field", "says"),
     [
         ({"user_id": "u" * 300}, "user_id", "at most 128"),
+        ({"user_id": " "}, "user_id", "a character that is no space"),
+        ({"item_id": "\u3000 "}, "item_id", "a character that is no space"),
+        ({"event_id": "\u00a0"}, "event_id", "a character that is no space"),
         ({"event_type": "browse"}, "event_type", "'impression', 'view'"),
         ({"timestamp": "yesterday"}, "timestamp", "datetime"),
         ({"timestamp": "2024-01-01T00:00:00"}, "timestamp", "timezone"),
