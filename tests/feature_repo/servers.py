@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -18,11 +19,13 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
+from feature_repo.redis_server import redis_address
 from infra.ports import free_port
-from infra.settings import Settings
+from infra.settings import PROJECT_ROOT, Settings
 
 REDIS_URL = os.environ.get("KAIROS_TEST_REDIS_URL", "redis://localhost:6379/15")
 POSTGRES_URL = os.environ.get("KAIROS_TEST_POSTGRES_URL", "postgresql://postgres@localhost:5432/postgres")
+PRODUCTION_DOC = PROJECT_ROOT / "docs" / "production.md"
 
 
 def missing(what: str, error: Exception) -> None:
@@ -47,7 +50,7 @@ def profile(name: str, home: Path) -> Iterator[Settings]:
 def production(home: Path) -> Iterator[Settings]:
     """Settings of profile production with a project and a PostgreSQL schema of their own, removed afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with postgres_schema(name) as registry, redis_project(name):
+    with postgres_schema(name) as registry, redis_project(name) as redis:
         yield Settings(
             home=home,
             reports=home / "reports",
@@ -56,7 +59,7 @@ def production(home: Path) -> Iterator[Settings]:
             registry_type="sql",
             registry=registry,
             online_store="redis",
-            redis_url=REDIS_URL,
+            redis_url=redis,
             redis_timeout_s=5,
         )
 
@@ -78,16 +81,24 @@ def postgres_schema(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def redis_project(name: str) -> Iterator[None]:
-    """Deletes the keys of the Feast project, and of those whose names begin with its name, afterwards."""
+def redis_project(name: str) -> Iterator[str]:
+    """URL for a user with the rights that the docs give it, while this is open; the keys of the Feast project, and of
+    those whose names begin with its name, are deleted afterwards.
+    """
     with Redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
         try:
             client.ping()
         except RedisError as error:
             missing("Redis", error)
-        yield
-        for key in client.scan_iter(f"*{name}*"):
-            client.delete(key)
+        rights = re.search(r"^ACL SETUSER kairos on >PASSWORD (.+)$", PRODUCTION_DOC.read_text(), re.MULTILINE)
+        assert rights is not None
+        client.execute_command("ACL", "SETUSER", name, "on", f">{name}", *rights[1].split())
+        try:
+            yield urlsplit(REDIS_URL)._replace(netloc=f"{name}:{name}@{redis_address(REDIS_URL)}").geturl()
+        finally:
+            client.acl_deluser(name)
+            for key in client.scan_iter(f"*{name}*"):
+                client.delete(key)
 
 
 @contextmanager

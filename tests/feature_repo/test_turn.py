@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
 
 from feature_repo.lease import LEASE_S, Lease
 from feature_repo.turn import FileTurn, Turn
 from infra.settings import PROJECT_ROOT
 
-from .servers import REDIS_URL, missing
+from .servers import redis_project
 
 Kind = tuple[Callable[[], Turn], str]
 """What makes a turn, and the code that does so in another process."""
@@ -30,14 +29,10 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
         path = tmp_path / "turn.lock"
         yield lambda: FileTurn(path), f"from feature_repo.turn import *; turn = FileTurn(Path({str(path)!r}))"
         return
-    redis, key = Redis.from_url(REDIS_URL), f"test_{uuid.uuid4().hex}"
-    try:
-        redis.ping()
-    except RedisError as error:
-        missing("Redis", error)
-    code = f"from feature_repo.lease import *; turn = Lease(Redis.from_url({REDIS_URL!r}), {key!r})"
-    yield lambda: Lease(redis, key), code
-    redis.delete(key)
+    key = f"test_{uuid.uuid4().hex}"
+    with redis_project(key) as url, Redis.from_url(url) as redis:
+        code = f"from feature_repo.lease import *; turn = Lease(Redis.from_url({url!r}), {key!r})"
+        yield lambda: Lease(redis, key), code
 
 
 def taking(turn: Turn) -> threading.Event:
