@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import duckdb
@@ -84,7 +87,7 @@ class Lake:
             raise EmptyLakeError(f"no events under {self.root}: run `kairos ingest EVENTS.csv` or `kairos demo` first")
         for path, schema in ((self.items, s.ITEMS), (self.users, s.USERS)):
             if not path.exists():
-                pq.write_table(schema.empty_table(), path)
+                _begin_table(path, schema)
 
     def summary(self) -> dict[str, object]:
         """Counts of events, users and items, and the first and newest event's time."""
@@ -128,6 +131,14 @@ class Lake:
         ]
         source = f"read_parquet('{_quoted(str(table))}') t"
         return list(duckdb.sql(f"SELECT {', '.join(prints)} FROM {source}").fetchall()[0]) if prints else []
+
+
+def _begin_table(path: Path, schema: pa.Schema) -> None:
+    """An empty table, unless an ingest brings one meanwhile: readers come here, too, without the lake's lock."""
+    with TemporaryDirectory(prefix=".begun-", dir=path.parent) as folder, suppress(FileExistsError):
+        begun = Path(folder) / path.name
+        pq.write_table(schema.empty_table(), begun)
+        os.link(begun, path)
 
 
 def rows_sql(files: str, schema: pa.Schema) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,3 +71,22 @@ def test_what_newer_files_have_is_read_and_what_the_contract_does_not_know_is_no
         rows = cut.con.to_pyarrow(cut.tables["events"].order_by(s.TIMESTAMP))
     assert rows[s.DISCOUNT].to_pylist() == [None, 0.5]
     assert not {"of_1", "of_2"} & set(rows.column_names)
+
+
+def test_a_table_that_an_ingest_brings_meanwhile_stays(
+    features: Features, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("1", [event("u", "a", NOW - DAY)], ())
+    found = Lake(features.settings.lake)
+    brought = pa.Table.from_pylist([{s.ITEM_ID: "a", s.TIMESTAMP: NOW}], schema=s.ITEMS)
+    begin = pq.write_table
+
+    def meanwhile(table: pa.Table, where: Path) -> None:
+        begin(brought, found.items)
+        begin(table, where)
+
+    monkeypatch.setattr("feature_repo.lake.pq.write_table", meanwhile)
+    found.prepare()
+    assert pq.read_table(found.items).num_rows == 1
+    assert pq.read_table(found.users).num_rows == 0
+    assert list(found.root.glob(".*")) == []
