@@ -180,7 +180,7 @@ def _ranker(folder: Path, content: dict[str, Any], recommender: Recommender) -> 
         )
     weights = torch.load(folder / _RANKER, weights_only=True, map_location="cpu", mmap=True)
     ranker.load_state_dict(weights, assign=True)
-    ranker.served = Session(folder / _SERVED)
+    ranker.graph, ranker.served = folder / _SERVED, Session(folder / _SERVED)
     if weight is not None:
         ranker.trees, ranker.trees_weight = Boosted.load(folder / _TREES), weight
     return ranker.eval()

@@ -41,11 +41,12 @@ def export(
         outputs: the names of its outputs.
         file: where to.
         dynamic: input -> axis -> the name of the length that may vary.
-        like: an earlier file. Where the same code made it of the same kind of network, the new one is that with other
-            weights; to trace a network anew takes seconds.
+        like: an earlier file, which may be gone. Where the same code made it of the same kind of network, the new one
+            is that with other weights; to trace a network anew takes seconds.
     """
     key = _key(network, example, outputs, dynamic)
-    model = (_reweighted(like, key, network) if like else None) or _traced(network, example, outputs, dynamic)
+    known = _reweighted(like, key, network) if like and like.exists() else None
+    model = known or _traced(network, example, outputs, dynamic)
     del model.metadata_props[:]
     model.metadata_props.add(key=_GRAPH, value=key)
     onnx.save(model, file)
@@ -139,7 +140,6 @@ class Session:
             self._session = on_one_thread(str(file))
         except Exception as error:  # a class of its own for each thing that can be wrong with a file
             raise BundleError(f"{file}: cannot be read ({error}); train again") from error
-        self.file = file
         self._inputs: dict[str, type[np.generic]] = {
             given.name: _TYPES[given.type] for given in self._session.get_inputs()
         }

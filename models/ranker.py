@@ -206,7 +206,7 @@ class Ranker(nn.Module):
         self.served: Session | None = None
         """The same network in ONNX Runtime, once it is loaded from a bundle."""
         self.graph: Path | None = None
-        """A file that an earlier network of the same kind was exported to"""
+        """The file that it was loaded from: a network of the same kind in ONNX"""
         self.trees: Boosted | None = None
         """Boosted trees that have a say in the served order"""
         self.trees_weight = 0.0

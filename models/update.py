@@ -178,7 +178,7 @@ def _going_on(model: Recommender, vocabulary: Vocabulary, frame: pd.DataFrame, s
         raise NotUpdatableError(f"the features have numbers that the model does not read, {sorted(more)}; train anew")
     ranker = Ranker.of(old.config, model.space, vocabulary, old.heads, old.target)
     inherit(ranker, old.state_dict())
-    ranker.graph = old.served.file if old.served else old.graph
+    ranker.graph = old.graph
     ranker.trees, ranker.trees_weight = old.trees, old.trees_weight
     return ranker.eval()
 

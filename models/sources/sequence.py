@@ -49,7 +49,7 @@ class Sequence(Source):
         self._logger, self._unfinished = logger, unfinished
         self._index: VectorIndex | None = None
         self._graph: Path | None = None
-        """A file that an earlier encoder of the same kind was exported to"""
+        """The file that it was loaded from: an encoder of the same kind in ONNX"""
         self._served: Session | None = None
         """The encoder in ONNX Runtime, if it was loaded; after a fit, torch's is asked."""
 
@@ -69,7 +69,6 @@ class Sequence(Source):
         )
         self._seen = np.bincount(events.item, minlength=events.n_items) > 0
         self._fitted_until = now
-        self._graph = self._served.file if self._served else self._graph
         self._index, self._served = self._new_index(), None
         return self
 
@@ -153,5 +152,6 @@ class Sequence(Source):
         encoder.causal = causal(source.config.length)
         encoder.load_state_dict(state, assign=True)
         source.encoder, source._fitted_until = encoder, until
-        source._served, source._index = Session(folder / _SERVED), VectorIndex.load(folder / _INDEX)
+        source._graph, source._served = folder / _SERVED, Session(folder / _SERVED)
+        source._index = VectorIndex.load(folder / _INDEX)
         return source
