@@ -110,8 +110,35 @@ def test_the_worker_alone_is_given_a_gpu(composed: dict[str, Any]) -> None:
     assert services == composed["services"]
 
 
-def test_every_container_is_pinned_bounded_watched_and_no_root(composed: dict[str, Any]) -> None:
-    for name, service in composed["services"].items():
+@pytest.fixture(scope="module")
+def with_alertmanager(composed: dict[str, Any]) -> dict[str, Any]:
+    done = compose("compose.alertmanager.yaml", **PASSWORDS)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
+def test_prometheus_reaches_the_alertmanager_and_that_the_people(
+    composed: dict[str, Any], with_alertmanager: dict[str, Any]
+) -> None:
+    told = yaml.safe_load((INFRA / "prometheus" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    [[files]] = [found["files"] for found in told[0]["file_sd_configs"]]
+    prometheus, alertmanager = with_alertmanager["prometheus"], with_alertmanager["alertmanager"]
+    [mounted] = [volume for volume in prometheus["volumes"] if Path(volume["target"]).match(files)]
+    [[target]] = [found["targets"] for found in yaml.safe_load(Path(mounted["source"]).read_text())]
+    assert target.partition(":")[0] == "alertmanager"
+    assert alertmanager["networks"].keys() & prometheus["networks"].keys()
+    assert any(not composed["networks"][name].get("internal") for name in alertmanager["networks"])
+    before = composed["services"]["prometheus"]["volumes"]
+    assert with_alertmanager == {
+        **composed["services"],
+        "alertmanager": alertmanager,
+        "prometheus": {**composed["services"]["prometheus"], "volumes": [*before, mounted]},
+    }
+
+
+def test_every_container_is_pinned_bounded_watched_and_no_root(with_alertmanager: dict[str, Any]) -> None:
+    no_root = ("kairos", "worker", "prefect", "prometheus", "grafana", "alertmanager")
+    for name, service in with_alertmanager.items():
         tag = service["image"].partition(":")[2]
         assert re.search(r"\d+\.\d+", tag), f"{name}: {service['image']}"
         assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}, name
@@ -122,8 +149,8 @@ def test_every_container_is_pinned_bounded_watched_and_no_root(composed: dict[st
         assert service["restart"] == "unless-stopped", name
         # That of the service is in the image.
         assert "healthcheck" in service or name == "kairos", name
-        # The images that are no root's without being told: ours, Prometheus' and Grafana's.
-        assert service.get("user", "root") != "root" or name in ("kairos", "worker", "prefect", "prometheus", "grafana")
+        # The images that are no root's without being told: ours, Prometheus', its Alertmanager's and Grafana's.
+        assert service.get("user", "root") != "root" or name in no_root
 
 
 def test_what_compose_publishes_is_for_this_machine_alone(composed: dict[str, Any]) -> None:
