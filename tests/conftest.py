@@ -10,6 +10,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: threads of several workers that wait for each other in a loop take the cores away.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What a child compiles the next one need not compile anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 from xdist.scheduler import LoadScopeScheduling

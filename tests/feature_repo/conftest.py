@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,18 +31,22 @@ def features(config: Settings) -> Features:
 
 @pytest.fixture
 def fill(config: Settings) -> FillLake:
+    return partial(add_events, config)
+
+
+def add_events(config: Settings, events: Sequence[Event]) -> None:
     """Adds a file of events to the lake, as a committed batch would."""
-
-    def add(events: Sequence[Event]) -> None:
-        folder = config.lake / "events"
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(to_arrow(events), folder / f"{len(list(folder.iterdir()))}.parquet")
-
-    return add
+    folder = config.lake / "events"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(to_arrow(events), folder / f"{len(list(folder.iterdir()))}.parquet")
 
 
 @pytest.fixture
 def catalogue(config: Settings) -> None:
+    add_catalogue(config)
+
+
+def add_catalogue(config: Settings) -> None:
     """Items a, b in category fruit, c in category fish; d is not in the catalogue."""
     config.lake.mkdir(parents=True, exist_ok=True)
     since = datetime(2020, 1, 1, tzinfo=UTC)

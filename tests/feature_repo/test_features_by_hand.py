@@ -13,15 +13,20 @@ import pytest
 from feature_repo import schema as s
 from feature_repo.features.item_catalogue import FEATURE
 from feature_repo.store import Features
-from tests.feature_repo.conftest import FillLake, event
+from infra.settings import Settings
+from tests.feature_repo.conftest import add_catalogue, add_events, event
 
 NOW = datetime(2024, 3, 31, 12, tzinfo=UTC)  # a Sunday
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def known(features: Features, fill: FillLake, catalogue: None) -> Features:
-    fill(
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Features:
+    """For all tests of the file, which only read."""
+    config = Settings(home=tmp_path_factory.mktemp("home"))
+    add_catalogue(config)
+    add_events(
+        config,
         [
             event("u", "a", NOW - 40 * DAY, price=2.0, quantity=3, context={"discount": "0.5"}),
             event("u", "a", NOW - 10 * DAY, price=4.0, quantity=1),
@@ -30,8 +35,9 @@ def known(features: Features, fill: FillLake, catalogue: None) -> Features:
             event("u", "b", NOW - 1 * DAY, kind="impression"),
             event("v", "d", NOW - 100 * DAY),
             event("w", "a", NOW + 1 * DAY),  # the future: no feature may see it
-        ]
+        ],
     )
+    features = Features.open(config)
     features.compute([NOW])
     features.apply()
     return features

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +18,7 @@ from feature_repo.online import OnlineRow, ViewRow
 from feature_repo.online_values import entity_key
 from feature_repo.store import Features
 from infra.settings import Settings
-from tests.feature_repo.conftest import FillLake, event
+from tests.feature_repo.conftest import add_catalogue, add_events, event
 from tests.feature_repo.servers import profile
 
 NOW = datetime(2024, 3, 31, 12, 34, 56, 789012, tzinfo=UTC)
@@ -27,24 +26,28 @@ DAY = timedelta(days=1)
 USERS = ("ann", "bob", "cyd", "nobody", "ünï:cøde")
 
 
-@pytest.fixture(params=["local", "production"])
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    with profile(request.param, tmp_path / "home") as settings:
-        yield settings
+@pytest.fixture(scope="module", params=["local", "production"])
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Users with long and short histories, one with a profile alone, all of it online."""
+    kinds = ("purchase", "view", "cart", "click", "rating")
+    with profile(request.param, tmp_path_factory.mktemp("home")) as config:
+        long = [event("ann", "abcd"[n % 4], NOW - n * DAY / 7, kinds[n % 5], price=n / 3) for n in range(300)]
+        add_events(config, long)
+        add_events(config, [event("bob", "a", NOW - 40 * DAY, price=5.0), event("ünï:cøde", "c", NOW - DAY)])
+        add_catalogue(config)
+        profiles = [{s.USER_ID: "cyd", "age_group": "35-44", s.TIMESTAMP: NOW - 99 * DAY}]
+        pq.write_table(pa.Table.from_pylist(profiles, schema=s.USERS), config.lake / "users.parquet")
+        features = Features.open(config)
+        features.compute([NOW])
+        features.apply()
+        features.materialize(NOW)
+        yield config
 
 
 @pytest.fixture
-def live(fill: FillLake, catalogue: None, config: Settings, features: Features) -> Features:
-    """Users with long and short histories, one with a profile alone, all of it online."""
-    kinds = ("purchase", "view", "cart", "click", "rating")
-    fill([event("ann", "abcd"[n % 4], NOW - n * DAY / 7, kinds[n % 5], price=n / 3) for n in range(300)])
-    fill([event("bob", "a", NOW - 40 * DAY, price=5.0), event("ünï:cøde", "c", NOW - DAY)])
-    profiles = [{s.USER_ID: "cyd", "age_group": "35-44", s.TIMESTAMP: NOW - 99 * DAY}]
-    pq.write_table(pa.Table.from_pylist(profiles, schema=s.USERS), config.lake / "users.parquet")
-    features.compute([NOW])
-    features.apply()
-    features.materialize(NOW)
-    return features
+def live(installation: Settings) -> Features:
+    """Opened anew for each test, which only reads, or writes a user of its own."""
+    return Features.open(installation)
 
 
 def feasts_own(features: Features, user: str, names: list[str], now: datetime) -> OnlineRow:

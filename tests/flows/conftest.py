@@ -34,6 +34,7 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def process_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of an empty home, for one test, as flows and commands see them."""
     monkeypatch.setenv("KAIROS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAIROS_TRAINING_CUTS", "1")
     settings.cache_clear()
     yield settings()
     settings.cache_clear()

@@ -28,11 +28,13 @@ NEWEST = datetime(2024, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 WEEK = 7 * DAY
 FEATURE = "user_taken"
+DAYS = 41
+"""Of the backfill that is killed after five"""
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Settings:
-    return fill(Settings(home=tmp_path / "home"), users=3)
+    return fill(Settings(home=tmp_path / "home", training_cuts=1), users=3)
 
 
 def fill(config: Settings, users: int) -> Settings:
@@ -95,11 +97,11 @@ def test_a_backfill_is_in_the_training_frame_and_done_once(config: Settings) -> 
 
 
 def test_after_a_kill_it_goes_on_where_it_stopped(config: Settings, tmp_path: Path) -> None:
-    since = NEWEST - 100 * DAY
+    since = NEWEST - (DAYS - 1) * DAY
     code = (
         "from datetime import datetime, timedelta, UTC; from infra.settings import settings\n"
         "from feature_repo.store import Features\n"
-        f"moments = [datetime.fromisoformat('{since.isoformat()}') + timedelta(days=d) for d in range(101)]\n"
+        f"moments = [datetime.fromisoformat('{since.isoformat()}') + timedelta(days=d) for d in range({DAYS})]\n"
         f"Features.open(settings()).compute(moments, only=['{FEATURE}'], backfill=True)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"KAIROS_HOME": str(config.home)})
@@ -110,16 +112,16 @@ def test_after_a_kill_it_goes_on_where_it_stopped(config: Settings, tmp_path: Pa
     process.wait()
     killed = snapshots(config)
     whole = {name for name in killed if (config.features / FEATURE / name).with_suffix(".json").exists()}
-    assert 5 <= len(killed) < 101
+    assert 5 <= len(killed) < DAYS
     (config.features / FEATURE / "20240101T000000.partial").write_text("left by a kill in the midst of a write")
 
     report = backfill(config, [FEATURE], since=since, every=DAY)
-    assert (report.written, report.already) == (101 - len(whole), len(whole))
+    assert (report.written, report.already) == (DAYS - len(whole), len(whole))
     after = snapshots(config)
     assert {name: after[name] for name in whole} == {name: killed[name] for name in whole}
     assert list(config.features.glob("*/*.partial*")) == []
 
-    unbroken = fill(Settings(home=tmp_path / "unbroken"), users=3)
+    unbroken = fill(Settings(home=tmp_path / "unbroken", training_cuts=1), users=3)
     Features.open(unbroken).compute(report.moments, only=[FEATURE], backfill=True)
     for name in snapshots(unbroken):
         broken, whole_run = (pq.read_table(c.features / FEATURE / name) for c in (config, unbroken))

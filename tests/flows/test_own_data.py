@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> Settings:
         "item_id,name,category\n" + "\n".join(f"i{n},Item {n},c{n % 3}" for n in range(30))
     )
     (tmp_path / "users.csv").write_text("user_id,gender\n" + "\n".join(f"u{n},f" for n in range(20)))
-    config = Settings(home=tmp_path / "home")
+    config = Settings(home=tmp_path / "home", training_cuts=2)
     files = connector("csv", path=tmp_path / "events.csv", items=tmp_path / "items.csv", users=tmp_path / "users.csv")
     ingest(files, config, now=NOW, progress=False)
     return config

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from redis import Redis
 
 from infra.settings import PROJECT_ROOT, Settings, environment
@@ -30,6 +31,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Set
     with production(home) as config:
         config = config.model_copy(update={"event_stream": "redis", "training_cuts": 2})
         env = {name: value for name, value in environment(config).items() if name != "BENTOML_HOME"}
+        env["PREFECT_API_URL"] = str(PREFECT_API_URL.value())  # else each process starts a server of its own
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PIPELINE], cwd=PROJECT_ROOT, env=env, capture_output=True, text=True
         )

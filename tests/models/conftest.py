@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from feature_repo.schema import EVENT_TYPE, EVENT_WEIGHTS, ITEM_ID, PURCHASE, TIMESTAMP, USER_ID
 from models.boosted import BoostedConfig
+from models.bundle import save
 from models.candidates import CandidateConfig
 from models.list_builder import Snapshot
 from models.ranker import RankerConfig
@@ -148,3 +150,9 @@ def trained(world: World, small_config: TrainingConfig, tmp_path_factory: pytest
         config=small_config,
         run_dir=tmp_path_factory.mktemp("run"),
     )
+
+
+@pytest.fixture(scope="session")
+def saved(trained: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle, to be read."""
+    return save(trained, tmp_path_factory.mktemp("bundle") / "b")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from models.bundle import load, save
+from models.bundle import load
 from models.recommender import Ask, Recommendation, Recommender
 from models.rungs import LastAnswer, made_up
 from models.state import UserState
@@ -93,8 +95,8 @@ def test_what_was_just_bought_rests(trained: Recommender, world) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(trained: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
-    return load(save(trained, tmp_path_factory.mktemp("bundle") / "b"))
+def loaded(saved: Path) -> Recommender:
+    return load(saved)
 
 
 def test_an_explanation_names_sources_events_and_features(trained: Recommender, loaded: Recommender, world) -> None:

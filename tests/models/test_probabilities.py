@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,9 +144,13 @@ def test_chances_of_what_is_known_and_of_nothing_else(taught: Taught) -> None:
     assert chances(plain, states, items) == [{}] * 4
 
 
-def test_the_bundle_keeps_them(taught: Taught, tmp_path: Path) -> None:
-    folder = save(taught.model, tmp_path / "b")
-    loaded = load(folder)
+@pytest.fixture(scope="module")
+def bundled(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(taught.model, tmp_path_factory.mktemp("bundle") / "b")
+
+
+def test_the_bundle_keeps_them(taught: Taught, bundled: Path) -> None:
+    loaded = load(bundled)
     assert loaded.probabilities == taught.model.probabilities
     states, items = taught.world.states(taught.cut)[:4], [["i1", "i2", "i3"]] * 4
     # On ONNX Runtime, not on torch: the last digits may differ.
@@ -155,16 +160,16 @@ def test_the_bundle_keeps_them(taught: Taught, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "says"), [("missing", "purchase.json"), ("garbled", "no calibration")])
-def test_a_bundle_without_its_calibrations_says_so(taught: Taught, tmp_path: Path, harm: str, says: str) -> None:
-    folder = save(taught.model, tmp_path / "b")
+def test_a_bundle_without_its_calibrations_says_so(bundled: Path, tmp_path: Path, harm: str, says: str) -> None:
+    folder = shutil.copytree(bundled, tmp_path / "b")
     file = folder / "probabilities" / "purchase.json"
     file.write_text("{") if harm == "garbled" else file.unlink()
     with pytest.raises(BundleError, match=says):
         load(folder)
 
 
-def test_a_bundle_of_before_has_none(taught: Taught, tmp_path: Path) -> None:
-    folder = save(taught.model, tmp_path / "b")
+def test_a_bundle_of_before_has_none(bundled: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundled, tmp_path / "b")
     content = json.loads((folder / MANIFEST).read_text())
     del content["probabilities"]
     (folder / MANIFEST).write_text(json.dumps(content))

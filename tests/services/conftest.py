@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,11 +22,15 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
 
 from feature_repo import schema as s
+from feature_repo.file_lock import file_lock
+from feature_repo.refresh import TURN
 from feature_repo.store import Features
 from infra.settings import PROJECT_ROOT, Settings
-from models import bundle
+from models import bundle, registry
 from models.list_builder import Snapshot
 from models.sources.encoder import SequenceConfig
 from models.state import UserState
@@ -107,14 +111,16 @@ class Shop:
         return self.settings.bentoml_home / "models" / tag.replace(":", "/")
 
 
-def in_shop(config: Settings, code: str) -> str:
-    """Run code in a process of its own, because BentoML has one store per process."""
-    environment = os.environ | {"KAIROS_HOME": str(config.home), "BENTOML_HOME": str(config.bentoml_home)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@contextmanager
+def store_of(config: Settings) -> Iterator[None]:
+    """The shop's models are those of this process while this is open: BentoML has one store per process."""
+    folder = config.bentoml_home / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    BentoMLContainer.model_store.set(ModelStore(folder))
+    try:
+        yield
+    finally:
+        BentoMLContainer.model_store.reset()
 
 
 @pytest.fixture(scope="session")
@@ -146,17 +152,15 @@ def open_shop(config: Settings) -> Shop:
         run_dir=config.runs,
     )
     folder = bundle.save(recommender, config.bundles / "first", features=features.feature_names())
-    publish = f"from models.registry import publish; from pathlib import Path; p = Path({str(folder)!r}); "
-    tags = in_shop(config, publish + "print(publish(p, {})); print(publish(p, {}))").split()
-    crown(config, tags[0])
-    return Shop(config, (tags[0], tags[1]))
+    with store_of(config):
+        tags = registry.publish(folder, {}), registry.publish(folder, {})
+        registry.crown(config.champion, tags[0])
+    return Shop(config, tags)
 
 
 def crown(config: Settings, tag: str) -> None:
-    in_shop(
-        config,
-        f"from pathlib import Path; from models.registry import crown; crown(Path({str(config.champion)!r}), {tag!r})",
-    )
+    with store_of(config):
+        registry.crown(config.champion, tag)
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,18 @@ class Running:
 
 @contextmanager
 def serving(
-    shop: Shop, logs: Path, until: str = "/readyz", more: Mapping[str, str] = MappingProxyType({})
+    shop: Shop,
+    logs: Path,
+    until: str = "/readyz",
+    more: Mapping[str, str] = MappingProxyType({}),
+    *,
+    refreshing: bool = False,
 ) -> Iterator[Running]:
-    """The service as its own process; `more` are further environment variables."""
+    """The service as its own process; `more` are further environment variables.
+
+    Args:
+        refreshing: it refreshes the item features, which takes a process of its own; else the test has that turn.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -208,7 +221,8 @@ def serving(
         **more,
     }
     command = ["-m", "bentoml", "serve", "services.service:Kairos", "--host", "127.0.0.1", "--port", str(port)]
-    with logs.open("wb") as log:
+    turn = nullcontext() if refreshing else file_lock(shop.settings.home / TURN, "the test's refresh")
+    with turn, logs.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=PROJECT_ROOT,
@@ -217,13 +231,13 @@ def serving(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            _wait_for(until, client, process, logs)
-            yield Running(client, shop, logs.read_text, process)
-    finally:
-        process.terminate()
-        process.wait(30)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+                _wait_for(until, client, process, logs)
+                yield Running(client, shop, logs.read_text, process)
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def _wait_for(path: str, client: httpx.Client, process: subprocess.Popen[bytes], logs: Path) -> None:
@@ -242,6 +256,6 @@ def _wait_for(path: str, client: httpx.Client, process: subprocess.Popen[bytes],
 @pytest.fixture(scope="session")
 def running(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
-    with serving(shop.copy(folder / "home"), folder / "log") as service:
+    with serving(shop.copy(folder / "home"), folder / "log", refreshing=True) as service:
         service.until_known()
         yield service

@@ -12,7 +12,7 @@ import httpx
 
 from models import registry
 
-from .conftest import Running, Shop, crown, in_shop
+from .conftest import Running, Shop, crown, store_of
 
 FOLLOWED_WITHIN_S = 15.0
 
@@ -58,11 +58,8 @@ def asking(service: Running, clients: int = 2) -> Iterator[Asked]:
 
 
 def rollback(shop: Shop) -> str:
-    pointer = str(shop.settings.champion)
-    return in_shop(
-        shop.settings,
-        f"from pathlib import Path; from models.registry import rollback; print(rollback(Path({pointer!r})).tag)",
-    )
+    with store_of(shop.settings):
+        return registry.rollback(shop.settings.champion).tag
 
 
 def until_named(asked: Asked, tag: str) -> None:

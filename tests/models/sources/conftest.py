@@ -32,18 +32,18 @@ def vocabulary_of(events: pd.DataFrame) -> Vocabulary:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def known(world) -> tuple[Vocabulary, Interactions]:  # type: ignore[no-untyped-def]
     vocabulary = vocabulary_of(world.events)
     return vocabulary, interactions_of(frame_of(world.events, world.end), vocabulary)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def batch(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
     return encode(world.states(world.end), known[0])
 
 
-@pytest.fixture(params=(*SOURCES, GRU))
+@pytest.fixture(scope="module", params=(*SOURCES, GRU))
 def make_source(  # type: ignore[no-untyped-def]
     request: pytest.FixtureRequest, small_config: TrainingConfig, world, known
 ) -> Callable[[], Source]:
@@ -59,6 +59,12 @@ def make_source(  # type: ignore[no-untyped-def]
     return configured.get(request.param) or source_class(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nobody(world, known) -> StateBatch:  # type: ignore[no-untyped-def]
     return encode([UserState.empty("nobody", world.end)], known[0])
+
+
+@pytest.fixture(scope="module")
+def fitted(make_source: Callable[[], Source], world, known) -> Source:  # type: ignore[no-untyped-def]
+    """One of each kind, for tests that only ask it."""
+    return make_source().fit(known[1], world.end)

@@ -20,45 +20,38 @@ Make = Callable[[], Source]
 
 
 def test_scores_have_a_column_per_item_and_never_propose_padding(
-    make_source: Make, known: Known, batch: StateBatch, world
+    fitted: Source, known: Known, batch: StateBatch
 ) -> None:
-    scores = make_source().fit(known[1], world.end).scores(batch)
+    scores = fitted.scores(batch)
     assert scores.shape == (len(batch), len(known[0].items))
     assert not np.isfinite(scores[:, 0]).any()
     assert not np.isnan(scores).any()
     assert np.isfinite(scores).any(axis=1).all()
 
 
-def test_saved_and_loaded_gives_the_same_scores(
-    make_source: Make, known: Known, batch: StateBatch, world, tmp_path: Path
-) -> None:
-    source = make_source().fit(known[1], world.end)
-    source.save(tmp_path)
-    loaded = type(source).load(tmp_path)
+def test_saved_and_loaded_gives_the_same_scores(fitted: Source, batch: StateBatch, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    loaded = type(fitted).load(tmp_path)
     # Not to the last digit: what is loaded may run on another engine than what was trained.
-    np.testing.assert_allclose(loaded.scores(batch), source.scores(batch), rtol=1e-4, atol=1e-4)
-    assert loaded.config == source.config  # type: ignore[attr-defined]
+    np.testing.assert_allclose(loaded.scores(batch), fitted.scores(batch), rtol=1e-4, atol=1e-4)
+    assert loaded.config == fitted.config  # type: ignore[attr-defined]
 
 
-def test_unknown_user_is_no_error(make_source: Make, known: Known, nobody: StateBatch, world) -> None:
-    scores = make_source().fit(known[1], world.end).scores(nobody)
+def test_unknown_user_is_no_error(fitted: Source, nobody: StateBatch) -> None:
+    scores = fitted.scores(nobody)
     assert not np.isnan(scores).any()
 
 
-def test_unknown_items_are_ignored(make_source: Make, known: Known, world) -> None:
-    source = make_source().fit(known[1], world.end)
+def test_unknown_items_are_ignored(fitted: Source, known: Known, world) -> None:
     plain = UserState.empty("u", world.end).with_items(["i1"])
     odd = UserState.empty("u", world.end).with_items(["no such item", "i1"])
     np.testing.assert_allclose(
-        source.scores(encode([odd], known[0])), source.scores(encode([plain], known[0])), rtol=1e-5
+        fitted.scores(encode([odd], known[0])), fitted.scores(encode([plain], known[0])), rtol=1e-5
     )
 
 
-def test_one_user_scores_the_same_alone_and_among_others(
-    make_source: Make, known: Known, batch: StateBatch, world
-) -> None:
-    source = make_source().fit(known[1], world.end)
-    np.testing.assert_allclose(source.scores(batch.part(3, 4))[0], source.scores(batch)[3], rtol=1e-4, atol=1e-4)
+def test_one_user_scores_the_same_alone_and_among_others(fitted: Source, batch: StateBatch) -> None:
+    np.testing.assert_allclose(fitted.scores(batch.part(3, 4))[0], fitted.scores(batch)[3], rtol=1e-4, atol=1e-4)
 
 
 def test_refit_goes_on(make_source: Make, known: Known, batch: StateBatch, world) -> None:
