@@ -31,9 +31,9 @@ _OF_LOG: Final = object()
 """Context of what was acknowledged already, by whatever rules there were then"""
 
 
-def _filled(value: str, known: ValidationInfo) -> str:
+def _filled(value: str, info: ValidationInfo) -> str:
     """Ingest would reject the row of an event with a blank id: better told to whoever sends it."""
-    if known.context is not _OF_LOG and not re.search(_FILLED, value):
+    if info.context is not _OF_LOG and not re.search(_FILLED, value):
         raise PydanticCustomError("blank", "Input should have a character that is no space")
     return value
 

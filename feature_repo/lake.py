@@ -135,10 +135,15 @@ class Lake:
 
 def _begin_table(path: Path, schema: pa.Schema) -> None:
     """An empty table, unless an ingest brings one meanwhile: readers come here, too, without the lake's lock."""
-    with TemporaryDirectory(prefix=".begun-", dir=path.parent) as folder, suppress(FileExistsError):
+    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder, suppress(FileExistsError):
         begun = Path(folder) / path.name
         pq.write_table(schema.empty_table(), begun)
-        os.link(begun, path)
+        try:
+            os.link(begun, path)  # a rename would take the place of what is there
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            begun.replace(path)
 
 
 def rows_sql(files: str, schema: pa.Schema) -> str:

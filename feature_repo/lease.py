@@ -32,7 +32,7 @@ class Lease:
     """
 
     def __init__(self, redis: Redis, key: str) -> None:
-        self._take, self._give_back = (redis.register_script(script) for script in (_TAKE, _GIVE_BACK))
+        self._take_script, self._give_back_script = (redis.register_script(script) for script in (_TAKE, _GIVE_BACK))
         self._key = key
         self._token = uuid.uuid4().hex
         self._until = 0.0
@@ -63,14 +63,14 @@ class Lease:
             self._ended.set()
             self._renewing.join()
             self._renewing, self._until = None, 0.0
-            self._give_back(keys=[self._key], args=[self._token])
+            self._give_back_script(keys=[self._key], args=[self._token])
 
     def _is_ours(self) -> bool:
         return time.monotonic() < self._until
 
     def _ask(self) -> bool:
         asked = time.monotonic()
-        is_ours = bool(self._take(keys=[self._key], args=[self._token, int(LEASE_S * 1_000)]))
+        is_ours = bool(self._take_script(keys=[self._key], args=[self._token, int(LEASE_S * 1_000)]))
         self._until = asked + LEASE_S if is_ours else 0.0
         return is_ours
 

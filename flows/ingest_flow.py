@@ -79,6 +79,10 @@ def ingest_flow(
         source.committed()
     report = report_of(staged, committed, time.perf_counter() - started)
     show(report)
+    share = report.rejected / max(report.read, 1)
+    if share > where.max_rejected_share:  # of a source that is never refused
+        told = f"{share:.1%} of {report.read:,} rows of {report.source} were rejected and the others taken"
+        alarm("batch-refused", f"{told}: kairos quarantine show {report.batch_id}")
     return report
 
 

@@ -109,15 +109,21 @@ def accept_drift(settings: Settings, run: str, *, features: Iterable[Feature] | 
         The features.
 
     Raises:
-        FeatureQualityError: a feature was never computed.
+        FeatureQualityError: a feature was never computed; nothing was accepted.
     """
-    taken = [feature for feature in _or_all(features) if feature.expects]
-    for feature in taken:
+    taken: list[Accepted] = []
+    for feature in _or_all(features):
+        if not feature.expects:
+            continue
         moment = newest(settings.features, feature.name)
+        if moment is None and feature.reads not in TABLES:
+            raise FeatureQualityError(f"feature {feature.name} was never computed: run `kairos features`")
         columns = (column for frame in _frames(settings, feature, moment) for column in frame.items())
         spreads = {str(name): Spread.of(values) for name, values in columns if values.dtype.kind == "f"}
-        _accepted(feature, moment, run, spreads).save(settings.accepted_features)
-    return [feature.name for feature in taken]
+        taken.append(_accepted(feature, moment, run, spreads))
+    for accepted in taken:
+        accepted.save(settings.accepted_features)
+    return [accepted.feature for accepted in taken]
 
 
 @task(name="check-features")

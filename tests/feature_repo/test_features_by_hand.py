@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Features:
-    """For all tests of the file, which only read."""
+    """For all tests of the file, which ask it and change nothing of it."""
     config = Settings(home=tmp_path_factory.mktemp("home"))
     add_catalogue(config)
     add_events(

@@ -19,8 +19,10 @@ from feature_repo.lake import Lake
 from feature_repo.schema import EVENT_TYPES, MAX_ID_LENGTH
 from flows.connectors.event_log import EventLogConnector
 from flows.ingest import ingest
+from flows.ingest_flow import ingest_flow
 from flows.quarantine import show_batch
 from infra.settings import Settings
+from tests.flows.heard import heard
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -73,7 +75,9 @@ def test_bad_events_in_the_log_do_not_hold_up_the_others(config: Settings) -> No
     assert show_batch(config.quarantine, report.batch_id).num_rows == 9
     assert log.waiting(INGEST_CONSUMER) == 0
     log.append([Event.of_log(json.dumps(_of(10) | {"item_id": " "}))])
-    assert run(config) == 0  # a batch of bad events alone
+    begun = datetime.now(UTC)
+    ingest_flow("event-log", {"path": str(config.event_log)}, config, NOW)  # bad events alone
+    assert heard("batch-refused", begun).startswith("100.0% of 1 rows of event log were rejected and the others taken")
     assert log.waiting(INGEST_CONSUMER) == 0
     assert Lake(config.lake).summary()["events"] == 1
 

@@ -230,6 +230,9 @@ def test_a_drift_can_be_accepted_while_events_come_in(process_home: Settings) ->
     assert accepted.moment == NOW + timedelta(hours=9)
 
 
-def test_what_was_never_computed_is_not_accepted(config: Settings) -> None:
-    with pytest.raises(FeatureQualityError, match=r"made_up.* is not there: run `kairos features`"):
-        accept_drift(config, "by hand", features=[made_up(visits=Expect(drift=0.5))])
+def test_where_one_was_never_computed_none_is_accepted(config: Settings) -> None:
+    write(config, visits=range(2_000))
+    computed = made_up(visits=Expect(drift=0.5))
+    with pytest.raises(FeatureQualityError, match="feature added was never computed: run `kairos features`"):
+        accept_drift(config, "by hand", features=[computed, replace(computed, name="added")])
+    assert Accepted.of(config.accepted_features, "made_up") is None

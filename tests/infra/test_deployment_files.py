@@ -114,7 +114,7 @@ def test_the_worker_alone_is_given_a_gpu(composed: dict[str, Any]) -> None:
 def with_alertmanager(composed: dict[str, Any]) -> dict[str, Any]:
     done = compose("compose.alertmanager.yaml", **PASSWORDS)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["services"]
+    return json.loads(done.stdout)
 
 
 def test_prometheus_reaches_the_alertmanager_and_that_the_people(
@@ -122,14 +122,16 @@ def test_prometheus_reaches_the_alertmanager_and_that_the_people(
 ) -> None:
     told = yaml.safe_load((INFRA / "prometheus" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
     [[files]] = [found["files"] for found in told[0]["file_sd_configs"]]
-    prometheus, alertmanager = with_alertmanager["prometheus"], with_alertmanager["alertmanager"]
+    services, networks = with_alertmanager["services"], with_alertmanager["networks"]
+    prometheus, alertmanager = services["prometheus"], services["alertmanager"]
     [mounted] = [volume for volume in prometheus["volumes"] if Path(volume["target"]).match(files)]
     [[target]] = [found["targets"] for found in yaml.safe_load(Path(mounted["source"]).read_text())]
     assert target.partition(":")[0] == "alertmanager"
     assert alertmanager["networks"].keys() & prometheus["networks"].keys()
-    assert any(not composed["networks"][name].get("internal") for name in alertmanager["networks"])
+    [own] = alertmanager["networks"].keys() - composed["networks"].keys()
+    assert not networks[own].get("internal")
     before = composed["services"]["prometheus"]["volumes"]
-    assert with_alertmanager == {
+    assert services == {
         **composed["services"],
         "alertmanager": alertmanager,
         "prometheus": {**composed["services"]["prometheus"], "volumes": [*before, mounted]},
@@ -138,7 +140,7 @@ def test_prometheus_reaches_the_alertmanager_and_that_the_people(
 
 def test_every_container_is_pinned_bounded_watched_and_no_root(with_alertmanager: dict[str, Any]) -> None:
     no_root = ("kairos", "worker", "prefect", "prometheus", "grafana", "alertmanager")
-    for name, service in with_alertmanager.items():
+    for name, service in with_alertmanager["services"].items():
         tag = service["image"].partition(":")[2]
         assert re.search(r"\d+\.\d+", tag), f"{name}: {service['image']}"
         assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}, name

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.schema import PURCHASE
+from models import onnx
 from models.bundle import MANIFEST, load, manifest, save
 from models.errors import BundleError
 from models.evaluation import CLASSIC, HYBRID, RESTING, TREES, items_of, leaderboard
@@ -104,6 +105,20 @@ def test_bundle_round_trip(trained: Recommender, world, tmp_path: Path) -> None:
     assert {"ndcg", "seconds"} <= set(content["metrics"])
     save(loaded, folder)  # over itself
     assert load(folder).recommend(states[:2], 3) == loaded.recommend(states[:2], 3)
+
+
+def test_what_was_loaded_is_saved_without_tracing_it_anew(
+    saved: Path, world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = shutil.copytree(saved, tmp_path / "kept")
+    model = load(kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx, "_traced", lambda *network: pytest.fail("traced"))
+        again = save(model, tmp_path / "again")
+    states = world.states(world.end)[:2]
+    assert load(again).recommend(states, 3) == model.recommend(states, 3)
+    shutil.rmtree(kept)
+    assert load(save(model, tmp_path / "traced")).recommend(states, 3) == model.recommend(states, 3)
 
 
 @pytest.mark.parametrize("harm", ["missing", "format", "garbled", "no ranker", "features"])
