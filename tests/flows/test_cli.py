@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner
 
 from flows import cli
@@ -22,9 +23,9 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def kairos(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+def kairos(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("kairos"))
-    environment = os.environ | {"KAIROS_HOME": str(home), "KAIROS_PORT": "39217"}
+    environment = os.environ | {"KAIROS_HOME": str(home), "KAIROS_PORT": "39217"} | more
     return subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=200)
 
 
@@ -49,7 +50,8 @@ def test_an_error_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    result = kairos("ingest", str(tmp_path / "nothing.csv"), home=tmp_path)
+    here = str(PREFECT_API_URL.value())  # else it would start a server of its own
+    result = kairos("ingest", str(tmp_path / "nothing.csv"), home=tmp_path, PREFECT_API_URL=here)
     assert result.returncode == 1
     assert "nothing.csv" in result.stderr
     assert "Traceback" not in result.stderr

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.demo import claim_home, figures, run_demo
 from flows.errors import OtherDataError, SourceMissingError
@@ -67,6 +68,7 @@ def test_a_killed_demo_can_be_run_again_and_finishes(tmp_path: Path) -> None:
         assert any(line.startswith("train ...") for line in first.stdout)
         os.killpg(first.pid, signal.SIGKILL)
     assert not (tmp_path / "reports").exists()
+    environment["PREFECT_API_URL"] = str(PREFECT_API_URL.value())  # the first had a server of its own
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr[-3000:]
     report = json.loads((tmp_path / "reports" / "demo.json").read_text())

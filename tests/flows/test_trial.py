@@ -35,20 +35,23 @@ def running_in(folder: Path) -> list[psutil.Process]:
     return [each for each in found if str(folder) in (each.info["environ"] or {}).get("KAIROS_HOME", "")]
 
 
-def test_it_answers_by_the_model_and_leaves_nothing(
+def test_it_answers_by_the_model_after_a_bad_moment_too_and_leaves_nothing(
     pipeline: PipelineReport, slice_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, at_work = trial._ask, set[psutil.Process]()
+    ask, asked, at_work = trial._ask, [], set[psutil.Process]()
 
-    def watched(http: httpx.Client, user: str, k: int) -> str:
+    def at_first_not(http: httpx.Client, user: str, k: int) -> str:
         at_work.update(running_in(tmp_path))
-        return ask(http, user, k)
+        asked.append(user)
+        return ask(http, user, k) if len(asked) > trial.WARM_UP + len(USERS) else "popular"
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(trial, "_ask", watched)
+    monkeypatch.setattr(trial, "PAUSE_S", 0.0)
+    monkeypatch.setattr(trial, "_ask", at_first_not)
     before = files(slice_home)
     finding = try_over_http(slice_home, pipeline.model, USERS, LIMITS)
     assert finding.passed, finding.said
+    assert len(asked) == trial.WARM_UP + 2 * len(USERS)
     assert finding.figures["ranked"] == 1
     assert 0 < finding.figures["median_s"] <= finding.figures["p95_s"]
     assert len(at_work) >= 3  # what holds its input, BentoML, and its worker
@@ -77,22 +80,6 @@ def test_answers_of_lower_rungs_refuse_it(
     finding = try_over_http(without_features, pipeline.model, USERS, LIMITS)
     assert not finding.passed
     assert "20 popular" in finding.said
-
-
-def test_a_bad_moment_refuses_nobody(
-    pipeline: PipelineReport, slice_home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask, asked = trial._ask, []
-
-    def at_first_not(http: httpx.Client, user: str, k: int) -> str:
-        asked.append(user)
-        return ask(http, user, k) if len(asked) > trial.WARM_UP + len(USERS) else "popular"
-
-    monkeypatch.setattr(trial, "PAUSE_S", 0.0)
-    monkeypatch.setattr(trial, "_ask", at_first_not)
-    finding = try_over_http(slice_home, pipeline.model, USERS, LIMITS)
-    assert finding.passed, finding.said
-    assert len(asked) == trial.WARM_UP + 2 * len(USERS)
 
 
 def test_one_that_does_not_start_says_why(

@@ -23,7 +23,7 @@ def _batch(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_much(shop: Shop, tmp_path: Path) -> None:
+def test_a_service_that_is_killed_loses_nothing_and_no_worker_that_is(shop: Shop, tmp_path: Path) -> None:
     own = shop.copy(tmp_path / "home")
     bound = {"KAIROS_MAX_EVENTS_WAITING": str(2 * BATCH)}
     with serving(own, tmp_path / "first", more=bound) as service:
@@ -40,7 +40,7 @@ def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_mu
     assert accepted % BATCH == 0
     assert accepted > 2 * BATCH
 
-    with serving(own, tmp_path / "second") as service:
+    with serving(own, tmp_path / "second", more={"KAIROS_WORKERS": "2"}) as service:
         # Those that were refused are new, the others are not.
         again = [service.client.post("/events", json=_batch(f"batch {n}")).json() for n in range(10)]
         assert sum(answer["duplicates"] for answer in again) == accepted
@@ -51,23 +51,22 @@ def test_a_service_that_is_killed_loses_nothing_and_refuses_what_would_be_too_mu
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert service.client.post("/recommend", json={"user_id": "visitor"}).json()["user_known"] is True
+        _the_other_one_takes_over(service, own.settings.home / "applier.lock")
 
 
-def test_when_the_worker_whose_applier_works_is_killed_the_other_one_takes_over(shop: Shop, tmp_path: Path) -> None:
-    own = shop.copy(tmp_path / "home")
-    with serving(own, tmp_path / "log", more={"KAIROS_WORKERS": "2"}) as service:
-        service.until_known()
-        deadline = time.monotonic() + 120
-        while sum(map(_stands_in_line, _appliers(service))) < 2:
-            assert time.monotonic() < deadline, service.log()
-            time.sleep(0.2)
-        [working] = [p for p in _appliers(service) if p.pid == _holder(own.settings.home / "applier.lock")]
-        os.kill(working.ppid(), signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        # The one that worked ends a moment after its worker.
-        while _holder(own.settings.home / "applier.lock") in (working.pid, None) or not _is_known(service):
-            assert time.monotonic() < deadline, service.log()
-            time.sleep(0.1)
+def _the_other_one_takes_over(service: Running, lock: Path) -> None:
+    """When the worker is killed whose applier works."""
+    deadline = time.monotonic() + 120
+    while sum(map(_stands_in_line, _appliers(service))) < 2:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.2)
+    [working] = [process for process in _appliers(service) if process.pid == _holder(lock)]
+    os.kill(working.ppid(), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    # The one that worked ends a moment after its worker.
+    while _holder(lock) in (working.pid, None) or not _is_known(service):
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.1)
 
 
 def _appliers(service: Running) -> list[psutil.Process]:

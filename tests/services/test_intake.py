@@ -90,7 +90,7 @@ async def parts(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:  # after what makes them patient
     monkeypatch.setattr("services.intake.KNOWN_WITHIN_S", 0.05)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -29,6 +28,8 @@ class Guarded:
 
     service: Running
     secrets: Mapping[str, str]
+    before: list[int] = field(default_factory=list)
+    """How it answered while there was no key"""
 
     def post(self, path: str, key: str | None, body: object = EVENT, **headers: str) -> httpx.Response:
         if key is not None:
@@ -48,10 +49,16 @@ def guarded(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
         ("eager", (Right.RECOMMEND,), "3/hour"),
     ):
         keys, secrets[name] = keys.add(name, rights, rate, NOW)
-    keys.save(own.settings.keys_file)
-    more = {"KAIROS_CORS_ORIGINS": SHOP_PAGE, "KAIROS_RATE_LIMIT": "1000/second"}
+    more = {"KAIROS_CORS_ORIGINS": SHOP_PAGE, "KAIROS_RATE_LIMIT": "1000/second", "KAIROS_REQUIRE_KEYS": "true"}
     with serving(own, folder / "log", more=more) as service:
-        yield Guarded(service, secrets)
+        guarded = Guarded(service, secrets)
+        guarded.before.append(guarded.post("/v1/recommend", None).status_code)
+        keys.save(own.settings.keys_file)
+        deadline = time.monotonic() + 20
+        while guarded.post("/v1/recommend", "shop").status_code == 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield guarded
 
 
 def _error(answer: httpx.Response) -> tuple[int, str]:
@@ -136,9 +143,8 @@ def test_neither_log_nor_answer_shows_a_key(guarded: Guarded) -> None:
     assert guarded.secrets["shop"] not in shown
 
 
-def test_required_keys_keep_everybody_out_until_there_is_one(shop: Shop, tmp_path: Path) -> None:
-    with serving(shop.copy(tmp_path / "home"), tmp_path / "log", more={"KAIROS_REQUIRE_KEYS": "true"}) as service:
-        assert service.client.post("/v1/recommend", json={"user_id": "u1"}).status_code == 401
+def test_required_keys_keep_everybody_out_until_there_is_one(guarded: Guarded) -> None:
+    assert guarded.before == [401]
 
 
 @pytest.mark.parametrize(
