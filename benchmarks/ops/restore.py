@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ import httpx
 from benchmarks.ops.own_home import own_home
 from benchmarks.serving.running import Running, running
 from benchmarks.serving.sample import shop
+from feature_repo.file_lock import file_lock
+from feature_repo.refresh import TURN
 from flows.backup import back_up
 from flows.restore import restore
 from flows.serving import service_clock
@@ -27,8 +29,14 @@ NEW: Final = "user-of-before-the-backup"
 """Only the event log and the online store know this user."""
 EVENTS: Final = 5
 CAUGHT_UP_S: Final = 60.0
-SCORES_APART: Final = 1e-3
-"""Most that a score may differ, of the size of the answer's largest: the service's clock went on by seconds."""
+ASKED_AFTER_S: Final = 60.0
+PACE_S: Final = 0.05
+"""Each user is asked at the same moment of the service's clock before and after, this far from the next one: where a
+feature is the time since something, a tree that is asked a second later may take another branch. For the same reason
+nobody refreshes the item features meanwhile."""
+LATE_S: Final = 1.0
+SCORES_APART: Final = 1e-4
+"""Most that a score may differ, of the size of the answer's largest: moments are the same to some milliseconds."""
 
 
 def measure(households: int = HOUSEHOLDS) -> dict[str, Any]:
@@ -48,20 +56,21 @@ def measure(households: int = HOUSEHOLDS) -> dict[str, Any]:
             {"event_id": f"before-{n}", "user_id": NEW, "item_id": item, "event_type": kind}
             for n, (_, item, kind) in enumerate(known.events[-EVENTS:])
         ]
-        with running(**service_clock(config)) as service:
+        clock = service_clock(config)
+        with _unrefreshed(config), running(**clock) as service:
             first = _tell(service, told)
             _wait_until_applied(service)
-            before = _answers(service, users)
+            before = _answers(service, users, clock)
         with step("back up"):
             made = back_up(config, config.backups_folder, keep=1, now=datetime.now(UTC))
         home_mb = _size_mb(config)
         shutil.rmtree(config.home)
         with step("restore"):
             restore(made.folder, config, now=datetime.now(UTC))
-        began = time.perf_counter()
-        with running(**service_clock(config)) as service:
+        began, clock = time.perf_counter(), service_clock(config)
+        with _unrefreshed(config), running(**clock) as service:
             seconds["until the service is ready"] = round(time.perf_counter() - began, 1)
-            after = _answers(service, users)
+            after = _answers(service, users, clock)
             again = _tell(service, told)
     other = {user: [before[user], after[user]] for user in users if not _same(before[user], after[user])}
     apart = max((_apart(before[user], after[user]) for user in users if user not in other), default=None)
@@ -86,6 +95,10 @@ def measure(households: int = HOUSEHOLDS) -> dict[str, Any]:
     }
 
 
+def _unrefreshed(config: Settings) -> AbstractContextManager[None]:
+    return file_lock(config.home / TURN, "the benchmark")
+
+
 def _tell(service: Running, events: Sequence[dict[str, str]]) -> dict[str, Any]:
     answer = httpx.post(f"{service.url}/v1/events", json=list(events), timeout=30)
     answer.raise_for_status()
@@ -100,11 +113,22 @@ def _wait_until_applied(service: Running) -> None:
         time.sleep(0.1)
 
 
-def _answers(service: Running, users: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """User -> the answer."""
+def _answers(service: Running, users: Sequence[str], clock: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """User -> the answer.
+
+    Args:
+        clock: that of the service.
+
+    Raises:
+        RuntimeError: the machine was too slow to ask a user at its moment.
+    """
     found = {}
+    first = datetime.fromisoformat(clock["KAIROS_CLOCK_BEGAN"]).timestamp() + ASKED_AFTER_S
     with httpx.Client(base_url=service.url, timeout=30) as client:
-        for user in users:
+        for n, user in enumerate(users):
+            if (early := first + n * PACE_S - time.time()) < -LATE_S:
+                raise RuntimeError(f"user {n} of {len(users)} is asked {-early:.1f} s late")
+            time.sleep(max(early, 0.0))
             answer = client.post("/v1/recommend", json={"user_id": user, "k": ITEMS})
             answer.raise_for_status()
             found[user] = answer.json()
