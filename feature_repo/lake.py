@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,13 +134,13 @@ class Lake:
 
 def _begin_table(path: Path, schema: pa.Schema) -> None:
     """An empty table, unless an ingest brings one meanwhile: readers come here, too, without the lake's lock."""
-    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder, suppress(FileExistsError):
+    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         begun = Path(folder) / path.name
         pq.write_table(schema.empty_table(), begun)
         try:
             os.link(begun, path)  # a rename would take the place of what is there
         except FileExistsError:
-            raise
+            pass  # the ingest's stays
         except OSError:  # a file system without links
             begun.replace(path)
 

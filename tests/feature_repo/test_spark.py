@@ -40,8 +40,10 @@ from infra.settings import Settings
 CLUSTER = "local-cluster[2,1,1024]"
 """Two workers, each a Java process with one core and 1024 MB."""
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-QUICK = [f"--conf 'spark.{process}.extraJavaOptions={JAVA}'" for process in ("driver", "executor")]
-QUICK += ["--conf spark.sql.shuffle.partitions=4"]
+QUICK = [
+    *(f"--conf 'spark.{process}.extraJavaOptions={JAVA}'" for process in ("driver", "executor")),
+    "--conf spark.sql.shuffle.partitions=4",
+]
 """Java that starts soon instead of running fast, and no two hundred files for a handful of rows."""
 NOW = datetime(2018, 1, 1, 4, 1, 20, 123_457, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -200,8 +200,7 @@ async def test_drift_triggers_a_training(quiet: None, config: Settings) -> None:
             [automation] = [a for a in await client.read_automations() if "train" in a.name]
             begun = await by_hand("train")
             assert len(begun) == 1, state
-            [begun] = begun
-            await client.delete_flow_run(begun.id)
+            await client.delete_flow_run(begun[0].id)
         finally:
             file.write_text(accepted)
             await client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
@@ -28,8 +28,8 @@ class Guarded:
 
     service: Running
     secrets: Mapping[str, str]
-    before: list[int] = field(default_factory=list)
-    """How it answered while there was no key"""
+    before: int
+    """The status of its answer while there was no key"""
 
     def post(self, path: str, key: str | None, body: object = EVENT, **headers: str) -> httpx.Response:
         if key is not None:
@@ -51,8 +51,7 @@ def guarded(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
         keys, secrets[name] = keys.add(name, rights, rate, NOW)
     more = {"KAIROS_CORS_ORIGINS": SHOP_PAGE, "KAIROS_RATE_LIMIT": "1000/second", "KAIROS_REQUIRE_KEYS": "true"}
     with serving(own, folder / "log", more=more) as service:
-        guarded = Guarded(service, secrets)
-        guarded.before.append(guarded.post("/v1/recommend", None).status_code)
+        guarded = Guarded(service, secrets, service.client.post("/v1/recommend", json=EVENT).status_code)
         keys.save(own.settings.keys_file)
         deadline = time.monotonic() + 20
         while guarded.post("/v1/recommend", "shop").status_code == 401:
@@ -144,7 +143,7 @@ def test_neither_log_nor_answer_shows_a_key(guarded: Guarded) -> None:
 
 
 def test_required_keys_keep_everybody_out_until_there_is_one(guarded: Guarded) -> None:
-    assert guarded.before == [401]
+    assert guarded.before == 401
 
 
 @pytest.mark.parametrize(
